@@ -1,0 +1,1 @@
+"""Event sourcing and CQRS for Python on Apache Kafka, or on one SQLite file until you need Kafka."""

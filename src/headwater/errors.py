@@ -1,0 +1,96 @@
+"""The error tree, by who acts next.
+
+`Misuse`: the programmer. `Rejected` (in `messages`), `Conflict`, `NotFound`, `Unknown`: the caller.
+`BadData`: the owner of the data. `Failed`: the author of a handler. `Unavailable`, `NotYet`: the operator,
+or nobody, because waiting helps. Every message says what happened, where, and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class HeadwaterError(Exception):
+    """The root of every error that headwater raises on purpose."""
+
+
+class Misuse(HeadwaterError):
+    """The program asks for something that can never work: its author acts next."""
+
+
+class Conflict(HeadwaterError):
+    """The entity is not at the version that the caller expected; read it again and decide again."""
+
+    def __init__(self, entity: str, entity_id: str, expected: int, actual: int) -> None:
+        super().__init__(
+            f"{entity} {entity_id!r} is at version {actual}, not {expected}: read it again, then send again"
+        )
+        self.entity, self.entity_id, self.expected, self.actual = entity, entity_id, expected, actual
+
+
+class NotFound(HeadwaterError):
+    """No event was ever written for this entity."""
+
+    def __init__(self, entity: str, entity_id: str) -> None:
+        super().__init__(f"there is no {entity} {entity_id!r}")
+        self.entity, self.entity_id = entity, entity_id
+
+
+class Unknown(HeadwaterError):
+    """No answer came in time. The command may or may not have been carried out; sending it again with the
+    same id is safe, and `outcome` tells."""
+
+    def __init__(self, command_id: str, waited_s: float) -> None:
+        super().__init__(
+            f"no answer to command {command_id} within {waited_s:g} s; it may still be carried out: "
+            "ask for its outcome, or send it again with the same command_id"
+        )
+        self.command_id, self.waited_s = command_id, waited_s
+
+
+class BadData(HeadwaterError):
+    """A record that cannot be read or does not belong where it is; the owner of the data acts next."""
+
+    def __init__(self, reason: str, *, topic: str, partition: int, offset: int) -> None:
+        super().__init__(f"{reason} (topic {topic}, partition {partition}, offset {offset})")
+        self.reason, self.topic, self.partition, self.offset = reason, topic, partition, offset
+
+
+class Failed(HeadwaterError):
+    """A handler raised something that is not a refusal. Nothing was written; its author acts next."""
+
+    def __init__(self, handler: str, where: str, cause: str) -> None:
+        super().__init__(f"{handler} failed on {where}: {cause}; nothing was written")
+        self.handler, self.where, self.cause = handler, where, cause
+
+
+class Unavailable(HeadwaterError):
+    """Something that must run does not, or cannot be reached; the operator acts next."""
+
+
+class NotYet(HeadwaterError):
+    """A read model has not come as far as the caller asks.
+
+    Arguments: read_model: its name; wanted, actual: next offset per "topic/partition"; lag_events: records
+    still to apply; lag_s: age in seconds of the oldest of them (None: not known); runner: what is known of
+    the process that maintains it ("running", "none", "held", "failed"); last_failure: its text, if any.
+    """
+
+    def __init__(
+        self,
+        read_model: str,
+        wanted: dict[str, int],
+        actual: dict[str, int],
+        *,
+        lag_events: int,
+        lag_s: float | None,
+        runner: str,
+        last_failure: str | None,
+    ) -> None:
+        age = "" if lag_s is None else f", {lag_s:.1f} s"
+        why = "" if last_failure is None else f"; last failure: {last_failure}"
+        super().__init__(
+            f"read model {read_model} stands at {actual}, wanted {wanted}: {lag_events} events{age} behind; "
+            f"runner: {runner}{why}"
+        )
+        self.read_model, self.wanted, self.actual = read_model, wanted, actual
+        self.lag_events, self.lag_s = lag_events, lag_s
+        self.runner, self.last_failure = runner, last_failure

@@ -1,0 +1,1 @@
+"""The log: its port (`port`), and `memory`, `sqlite`, `kafka` behind it."""
