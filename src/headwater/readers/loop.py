@@ -1,0 +1,164 @@
+"""The loop: a group member read on one thread, with a handler that turns batches into transactions.
+
+    read -> (revoked: forget) -> (assigned: restore, start) -> batch + fence -> handler commits both or neither
+
+Nothing is in flight while the member is read, so a partition is never taken away under an open transaction.
+`Aborted` means the batch is done again from where the handler says; `Fenced` means that somebody else owns
+the partitions, so what is known of them is dropped. `Unavailable` is waited out with growing pauses and shown
+in the status. Anything else is a fault of the handler or of the data: the loop stops, says why in its status
+and in the log of the process, and keeps its place; nothing is skipped.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from headwater.environment import SYSTEM, Environment
+from headwater.errors import HeadwaterError, Unavailable
+from headwater.log.port import Aborted, Batch, Fence, Fenced, Log, Member, Positions, TopicPartition
+
+logger = logging.getLogger("headwater.readers")
+
+State = Literal["starting", "running", "retrying", "failed", "stopped"]
+
+
+class BatchHandler(Protocol):
+    """What the loop feeds. All calls come from the loop's thread."""
+
+    def assigned(self, partitions: Sequence[TopicPartition]) -> Positions:
+        """Restores what is needed for newly owned partitions and says where reading starts."""
+        ...
+
+    def revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        """Forgets what is known of partitions that are not owned any more."""
+        ...
+
+    def handle(self, batch: Batch, fence: Fence) -> None:
+        """Commits the effects of the batch and `batch.reached` together."""
+        ...
+
+    def idle(self) -> None:
+        """Called when a read brought nothing, for work that waits for a pause."""
+        ...
+
+
+@dataclass(slots=True)
+class Status:
+    """What a reader is doing, for whoever asks why something is late. Written by the loop, read by anybody."""
+
+    name: str
+    state: State = "starting"
+    last_failure: str | None = None
+    owned: frozenset[TopicPartition] = frozenset()
+    reached: dict[TopicPartition, int] = field(default_factory=dict)
+
+    @property
+    def alive(self) -> bool:
+        return self.state in ("starting", "running", "retrying")
+
+
+class ReadingLoop:
+    """Runs a handler in a group until stopped.
+
+    Arguments: log, group, topics: what is read; name: shown in statuses, logs and client ids; handler; wake:
+    called after each round, so that waiting readers can look again; batch_records: upper bound of a batch.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        group: str,
+        topics: Sequence[str],
+        handler: BatchHandler,
+        *,
+        name: str,
+        wake: Callable[[], None] = lambda: None,
+        batch_records: int = 2000,
+        environment: Environment = SYSTEM,
+    ) -> None:
+        self._log, self._group, self._topics, self._handler = log, group, list(topics), handler
+        self._wake, self._batch_records, self._environment = wake, batch_records, environment
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.status = Status(name)
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name=self.status.name, daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 30.0) -> None:
+        """Leaves the group after the batch under way. Idempotent."""
+        self._stop.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        pause_s = 0.05
+        while not self._stop.is_set():
+            member: Member | None = None
+            try:
+                member = self._log.member(self._group, self._topics, name=self.status.name)
+                self._serve(member)
+            except Unavailable as error:
+                self._note("retrying", error)
+                self._stop.wait(pause_s)
+                pause_s = min(pause_s * 2, 5.0)
+            except HeadwaterError as error:
+                self._note("failed", error)
+                return
+            except Exception as error:
+                self._note("failed", error)
+                logger.exception("%s stopped", self.status.name)
+                return
+            finally:
+                self._forget()
+                if member is not None:
+                    member.close()
+                self._wake()
+        self.status.state = "stopped"
+
+    def _serve(self, member: Member) -> None:
+        while not self._stop.is_set():
+            batch = member.read(self._batch_records, 0.1)
+            if batch.revoked:
+                self.status.owned -= set(batch.revoked)
+                self._handler.revoked(batch.revoked)
+            if batch.assigned:
+                member.start(self._handler.assigned(batch.assigned))
+                self.status.owned |= set(batch.assigned)
+            self.status.state = "running"
+            if batch.records or batch.reached:
+                self._handle(member, batch)
+                self._wake()
+            else:
+                self._handler.idle()
+
+    def _handle(self, member: Member, batch: Batch) -> None:
+        try:
+            self._handler.handle(batch, member.fence())
+        except Aborted as error:
+            self.status.last_failure = str(error)
+            partitions = list(batch.reached)
+            self._handler.revoked(partitions)
+            member.start(self._handler.assigned(partitions))
+        except Fenced as error:
+            # The next read brings the revocation, or the new assignment; until then nothing is delivered.
+            self.status.last_failure = str(error)
+            self._handler.revoked(list(batch.reached))
+        else:
+            self.status.reached.update(batch.reached)
+
+    def _forget(self) -> None:
+        if self.status.owned:
+            self._handler.revoked(sorted(self.status.owned))
+            self.status.owned = frozenset()
+
+    def _note(self, state: State, error: Exception) -> None:
+        text = f"{type(error).__name__}: {error}"
+        if self.status.last_failure != text:
+            logger.error("%s: %s", self.status.name, text)
+        self.status.state, self.status.last_failure = state, text
