@@ -1,0 +1,307 @@
+"""Real Kafka brokers on this machine, for tests, benchmarks and the first hour of a user.
+
+`start_brokers(3, directory)` formats and starts brokers in KRaft's combined mode on free loopback ports and
+returns a `Cluster`, whose nodes can be killed, paused and restarted. Everything about a cluster stands in its
+directory (settings, data, logs, `cluster.json` with ports and process ids), so that another process can find,
+use and stop it: `Cluster.load(directory)`. The same directory started again has the same data and ports.
+
+Kafka itself comes from Maven Central into a cache, once (`kafka_files`). `broker_command` is the command line
+that `scripts/broker` wraps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from headwater.errors import Misuse, Unavailable
+from headwater.testing.kafka_files import cache_directory, class_archive, java, kafka_libraries, run_java
+
+_LOGGING = """status = error
+rootLogger.level = warn
+rootLogger.appenderRef.0.ref = out
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d %p %m (%c)%n
+"""
+
+
+@dataclass(slots=True)
+class Node:
+    """One broker of a cluster. `pid` is the last known process; 0: never started."""
+
+    id: int
+    port: int
+    controller_port: int
+    pid: int = 0
+
+
+@dataclass(slots=True)
+class Cluster:
+    """Brokers that share a directory. Nodes are named by their id, from 1.
+
+    Arguments: directory: settings, data, logs; cluster_id: what Kafka was formatted with; nodes; cache: where
+    Kafka's jars are.
+    """
+
+    directory: Path
+    cluster_id: str
+    cache: Path
+    nodes: list[Node] = field(default_factory=list)
+
+    @property
+    def bootstrap(self) -> str:
+        """host:port of every node, with commas."""
+        return ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+
+    @property
+    def url(self) -> str:
+        return f"kafka://{self.bootstrap}"
+
+    @property
+    def pids(self) -> dict[int, int]:
+        """The process id of every node that runs, by node id."""
+        return {node.id: node.pid for node in self.nodes if self._runs(node)}
+
+    @classmethod
+    def load(cls, directory: Path) -> Cluster | None:
+        """The cluster that was made in this directory, running or not; None where there is none."""
+        state = directory / "cluster.json"
+        if not state.exists():
+            return None
+        content = json.loads(state.read_text())
+        nodes = [Node(**node) for node in content["nodes"]]
+        return cls(directory, content["cluster_id"], Path(content["cache"]), nodes)
+
+    def start(self, timeout_s: float = 60) -> None:
+        """Starts every node that does not run and waits until all answer.
+
+        Raises: Unavailable: one of them died or did not answer in time; the message carries its last lines.
+        """
+        for node in self.nodes:
+            if not self._runs(node):
+                self._launch(node)
+        self._wait_until_ready(timeout_s)
+
+    def stop(self, timeout_s: float = 30) -> None:
+        """Ends every node in an orderly way; one that is paused or does not end in time is killed."""
+        running = [node for node in self.nodes if self._runs(node)]
+        for node in running:
+            # All at once: the last two controllers of three cannot hand over to anybody.
+            os.kill(node.pid, signal.SIGTERM)
+            os.kill(node.pid, signal.SIGCONT)
+        for node in running:
+            try:
+                self._wait_until_gone(node, timeout_s)
+            except Unavailable:
+                self.kill(node.id)
+
+    def kill(self, node: int) -> None:
+        """Ends a node as a power cut would (SIGKILL)."""
+        os.kill(self._node(node).pid, signal.SIGKILL)
+        self._wait_until_gone(self._node(node), 10)
+
+    def pause(self, node: int) -> None:
+        """Freezes a node: its connections stay open and nothing answers."""
+        os.kill(self._node(node).pid, signal.SIGSTOP)
+
+    def resume(self, node: int) -> None:
+        os.kill(self._node(node).pid, signal.SIGCONT)
+
+    def restart(self, node: int) -> None:
+        """Starts a node that was killed, with the data it had, and waits until it answers."""
+        if not self._runs(self._node(node)):
+            self._launch(self._node(node))
+        self._wait_until_ready(60)
+
+    def delete(self) -> None:
+        """Stops the cluster and removes its directory, data included."""
+        self.stop()
+        shutil.rmtree(self.directory)
+
+    def save(self) -> None:
+        content = {
+            "cluster_id": self.cluster_id,
+            "cache": str(self.cache),
+            "nodes": [asdict(node) for node in self.nodes],
+        }
+        written = self.directory / "cluster.json.new"
+        written.write_text(json.dumps(content, indent=1))
+        written.replace(self.directory / "cluster.json")
+
+    def log_tail(self, node: int, lines: int = 12) -> str:
+        """The last lines that a node wrote."""
+        written = self._home(self._node(node)) / "broker.log"
+        return "\n".join(written.read_text(errors="replace").splitlines()[-lines:]) if written.exists() else ""
+
+    def _node(self, id: int) -> Node:
+        return next(node for node in self.nodes if node.id == id)
+
+    def _home(self, node: Node) -> Path:
+        return self.directory / f"node-{node.id}"
+
+    def _runs(self, node: Node) -> bool:
+        """Whether the node's process lives. A process id alone may belong to somebody else by now."""
+        if not node.pid:
+            return False
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(node.pid, os.WNOHANG)
+        found = subprocess.run(
+            ["ps", "-o", "command=", "-p", str(node.pid)], capture_output=True, text=True, check=False
+        )
+        return str(self._home(node)) in found.stdout
+
+    def _launch(self, node: Node) -> None:
+        home, libraries = self._home(node), kafka_libraries(self.cache)
+        settings = home / "server.properties"
+        if not (home / "data" / "meta.properties").exists():
+            home.mkdir(parents=True, exist_ok=True)
+            (home / "log4j2.properties").write_text(_LOGGING)
+            settings.write_text(_settings(self, node))
+            run_java(libraries, "kafka.tools.StorageTool", "format", "-t", self.cluster_id, "-c", str(settings))
+        # Node 1's first orderly end writes the archive of loaded classes that later starts use.
+        first = node.id == 1 and not class_archive(libraries).exists()
+        writing = [f"-XX:ArchiveClassesAtExit={class_archive(libraries)}"] if first else []
+        with (home / "broker.log").open("ab") as output:
+            process = subprocess.Popen(
+                [
+                    *java(libraries, *writing),
+                    f"-Dlog4j2.configurationFile={home / 'log4j2.properties'}",
+                    *("kafka.Kafka", str(settings)),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        node.pid = process.pid
+        self.save()
+
+    def _wait_until_ready(self, timeout_s: float) -> None:
+        from confluent_kafka import KafkaException
+        from confluent_kafka.admin import AdminClient
+
+        deadline = time.monotonic() + timeout_s
+        running = {node.id for node in self.nodes if self._runs(node)}
+        for node in self.nodes:
+            if node.id in running:
+                self._wait_for_port(node, deadline)
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        while time.monotonic() < deadline:
+            with contextlib.suppress(KafkaException):
+                if running <= admin.list_topics(timeout=1).brokers.keys():
+                    return
+        raise Unavailable(f"the brokers in {self.directory} did not find each other within {timeout_s:g} s")
+
+    def _wait_for_port(self, node: Node, deadline: float) -> None:
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", node.port), timeout=1).close()
+                return
+            except OSError:
+                if not self._runs(node):
+                    break
+                time.sleep(0.02)
+        raise Unavailable(
+            f"broker {node.id} on port {node.port} did not start; the end of {self._home(node) / 'broker.log'}:\n"
+            f"{self.log_tail(node.id)}"
+        )
+
+    def _wait_until_gone(self, node: Node, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while self._runs(node):
+            if time.monotonic() > deadline:
+                raise Unavailable(f"broker {node.id} (process {node.pid}) did not end within {timeout_s:g} s")
+            time.sleep(0.02)
+
+
+def start_brokers(
+    nodes: int = 1, directory: Path | None = None, *, port: int | None = None, cache: Path | None = None
+) -> Cluster:
+    """Starts a cluster, or the one that already is in the directory, and returns when all nodes answer.
+
+    Arguments: nodes: 1 or 3 (3: replication 3, at least 2 in sync); directory: for settings and data (None: a
+    new temporary one); port: the first node's, the others take the next ones (None: free ones); cache: for
+    Kafka's jars (None: `cache_directory()`).
+    Raises: Misuse: the directory holds a cluster of another size or port; Unavailable: Java or Maven is
+    missing, or a broker does not start.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="headwater-kafka-")) if directory is None else directory.resolve()
+    directory.mkdir(parents=True, exist_ok=True)
+    cluster = Cluster.load(directory)
+    if cluster is None:
+        cluster = Cluster(directory, _new_cluster_id(), cache or cache_directory(), _new_nodes(nodes, port))
+    if len(cluster.nodes) != nodes or port not in (None, cluster.nodes[0].port):
+        raise Misuse(
+            f"{directory} holds {len(cluster.nodes)} node(s) from port {cluster.nodes[0].port}: start it as it "
+            "is, choose another directory, or remove it with `./scripts/broker stop --delete`"
+        )
+    cluster.start()
+    return cluster
+
+
+def _new_cluster_id() -> str:
+    import base64
+
+    return base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=").replace("-", "A", 1)
+
+
+def _new_nodes(count: int, port: int | None) -> list[Node]:
+    free = _free_ports()
+    return [Node(number + 1, next(free) if port is None else port + number, next(free)) for number in range(count)]
+
+
+def _free_ports() -> Iterator[int]:
+    """Ports that nobody uses now. Held until the caller is done with all, so that none comes twice."""
+    with contextlib.ExitStack() as held:
+        while True:
+            listener = held.enter_context(socket.socket())
+            listener.bind(("127.0.0.1", 0))
+            yield listener.getsockname()[1]
+
+
+def _settings(cluster: Cluster, node: Node) -> str:
+    copies = min(3, len(cluster.nodes))
+    in_sync = 2 if copies == 3 else 1
+    voters = ",".join(f"{n.id}@127.0.0.1:{n.controller_port}" for n in cluster.nodes)
+    settings: dict[str, object] = {
+        "process.roles": "broker,controller",
+        "node.id": node.id,
+        "controller.quorum.voters": voters,
+        "listeners": f"PLAINTEXT://127.0.0.1:{node.port},CONTROLLER://127.0.0.1:{node.controller_port}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{node.port}",
+        "controller.listener.names": "CONTROLLER",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "log.dirs": cluster.directory / f"node-{node.id}" / "data",
+        "auto.create.topics.enable": "false",
+        "default.replication.factor": copies,
+        "min.insync.replicas": in_sync,
+        "offsets.topic.replication.factor": copies,
+        "transaction.state.log.replication.factor": copies,
+        "transaction.state.log.min.isr": in_sync,
+        "share.coordinator.state.topic.replication.factor": copies,
+        "share.coordinator.state.topic.min.isr": in_sync,
+        # Few partitions of the internal topics: the first group and the first transaction wait for them all.
+        "offsets.topic.num.partitions": 4,
+        "transaction.state.log.num.partitions": 4,
+        # Quick answers to what tests do: joins, dead members, dead brokers, transactions left open.
+        "group.initial.rebalance.delay.ms": 0,
+        "group.min.session.timeout.ms": 1000,
+        "group.consumer.min.session.timeout.ms": 1000,
+        "group.consumer.min.heartbeat.interval.ms": 500,
+        "broker.session.timeout.ms": 3000,
+        "broker.heartbeat.interval.ms": 500,
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
+    }
+    return "".join(f"{name}={value}\n" for name, value in settings.items())
