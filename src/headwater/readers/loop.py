@@ -41,8 +41,8 @@ class BatchHandler(Protocol):
         """Commits the effects of the batch and `batch.reached` together."""
         ...
 
-    def idle(self) -> None:
-        """Called when a read brought nothing, for work that waits for a pause."""
+    def idle(self, fence: Fence) -> None:
+        """Called when a read brought nothing, and after an assignment: the fence is the newest."""
         ...
 
 
@@ -130,12 +130,13 @@ class ReadingLoop:
             if batch.assigned:
                 member.start(self._handler.assigned(batch.assigned))
                 self.status.owned |= set(batch.assigned)
+                self._handler.idle(member.fence())
             self.status.state = "running"
             if batch.records or batch.reached:
                 self._handle(member, batch)
                 self._wake()
             else:
-                self._handler.idle()
+                self._handler.idle(member.fence())
 
     def _handle(self, member: Member, batch: Batch) -> None:
         try:

@@ -1,0 +1,206 @@
+"""An aggregate class, compiled once into what the owner and the readers call: decide, evolve, encode, fold.
+
+Everything here is a pure function of its arguments. `decide` checks that the state was left as it was (the
+bytes before and after are compared), so a handler that changes state instead of returning an event is found
+at its first call and not after a restart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import typing
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from headwater.entities.aggregate import Aggregate, handlers_of
+from headwater.errors import BadData, HeadwaterError, Misuse
+from headwater.messages.builtin import Reverted
+from headwater.messages.declare import Command, Event, key_of, members_of
+from headwater.messages.envelope import Meta, Recorded, read_meta
+from headwater.messages.json_codec import JsonCodec, Unreadable
+
+A = TypeVar("A", bound=Aggregate[Any])
+
+
+class StoredFields(Protocol):
+    """The fields of a log's record that reading needs."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+    @property
+    def timestamp_ms(self) -> int: ...
+
+
+class Broken(HeadwaterError):
+    """A handler did something that it must not: the text says which and what. Becomes `Failed` above."""
+
+
+class Behaviour(Generic[A]):
+    """What one aggregate class does.
+
+    Raises: Misuse: no event family, handlers for foreign messages, two handlers for one message.
+    """
+
+    def __init__(self, aggregate: type[A]) -> None:
+        self.aggregate = aggregate
+        self.family = _family_of(aggregate)
+        self.entity = typing.cast(str, self.family.__hw__.entity)
+        events = members_of(self.family)
+        if not events:
+            raise Misuse(f"{aggregate.__name__}: {self.family.__name__} has no events yet")
+        self._deciders: dict[type, tuple[Callable[..., Any], bool]] = {}
+        self._evolvers: dict[type, tuple[Callable[..., Any], bool]] = {}
+        self._collect(events)
+        self.events: JsonCodec[Event] = JsonCodec([*events, Reverted])
+        self._event_types = frozenset(events)
+        self._decoder = msgspec.json.Decoder(aggregate)
+        self.schema = _schema_of(aggregate)
+        self.encode_state: Callable[[A], bytes] = msgspec.json.Encoder().encode
+
+    @property
+    def commands(self) -> list[type[Command]]:
+        """The command classes that it decides on."""
+        return list(self._deciders)
+
+    def new(self, entity_id: str) -> A:
+        """The state before the first event."""
+        state = self.aggregate()
+        state.id = entity_id
+        return state
+
+    def decode_state(self, raw: bytes) -> A:
+        return self._decoder.decode(raw)
+
+    def decide(self, state: A, raw: bytes, command: Command, meta: Meta) -> Sequence[Event]:
+        """The events that answer a command (none: accepted, nothing happened).
+
+        Arguments: state and raw: the same state, as an object and as bytes.
+        Raises: Rejected: by the handler. Broken: the state was changed, or what came back is no event of this
+        entity. Whatever else the handler raises passes through.
+        """
+        function, wants_meta = self._deciders[type(command)]
+        answer = function(state, command, meta) if wants_meta else function(state, command)
+        if self.encode_state(state) != raw:
+            raise Broken("it changed the state; only @evolves methods may, from an event")
+        if answer is None:
+            return ()
+        events = (answer,) if isinstance(answer, Event) else tuple(answer)
+        for event in events:
+            self.check(event, state.id)
+        return events
+
+    def check(self, event: object, entity_id: str) -> None:
+        """Whether an event may be appended to this entity. Raises: Broken."""
+        kind = type(event)
+        if kind is Reverted:
+            return
+        if kind not in self._event_types:
+            raise Broken(f"{kind.__name__} is not an event of {self.entity}; return events of {self.family.__name__}")
+        if key_of(typing.cast(Event, event)) != entity_id:
+            raise Broken(f"{kind.__name__} carries the key {key_of(typing.cast(Event, event))!r}, not {entity_id!r}")
+
+    def evolve(self, state: A, event: Event, meta: Callable[[], Meta]) -> A:
+        """The state after an event: usually the same object, changed. `meta` is called only if it is wanted."""
+        if type(event) is Reverted:
+            version = state.version + 1
+            entity_id = state.id
+            state = self._decoder.decode(event.state)
+            state.version, state.id = version, entity_id
+            return state
+        found = self._evolvers.get(type(event))
+        if found is not None:
+            function, wants_meta = found
+            if wants_meta:
+                function(state, event, meta())
+            else:
+                function(state, event)
+        state.version += 1
+        return state
+
+    def fold(self, entity_id: str, history: Iterable[Recorded[Event]]) -> A:
+        """The state after these events. `version` is the last one's, so a fold of a part says how far it saw."""
+        state = self.new(entity_id)
+        for recorded in history:
+            state = self.evolve(state, recorded.event, lambda meta=recorded.meta: meta)  # type: ignore[misc] # bound now, called now
+            if recorded.meta.version is not None:
+                state.version = recorded.meta.version
+        return state
+
+    def fold_values(self, entity_id: str, values: Sequence[bytes | None]) -> A:
+        """The state after event values alone. Raises: Unreadable values as `Broken`; Misuse: an @evolves
+        method wants meta, which values do not have."""
+        state = self.new(entity_id)
+        evolve = self.evolve
+        for event in self.events.decode_many(values):
+            if isinstance(event, Unreadable):
+                raise Broken(event.reason)
+            state = evolve(state, event, _no_meta)
+        return state
+
+    def read(self, records: Iterable[StoredFields]) -> list[Recorded[Event]]:
+        """The events of an entity's records, in order, each with its meta; versions are counted where the
+        records do not say them. Raises: BadData: a record that cannot be read, with its coordinates."""
+        found: list[Recorded[Event]] = []
+        for record in records:
+            event = self.events.decode(record.value)
+            meta = read_meta(
+                record.topic, record.partition, record.offset, record.key, record.headers, record.timestamp_ms
+            )
+            if isinstance(event, Unreadable) or isinstance(meta, Unreadable):
+                reason = event.reason if isinstance(event, Unreadable) else typing.cast(Unreadable, meta).reason
+                raise BadData(reason, topic=record.topic, partition=record.partition, offset=record.offset)
+            if meta.version is None:
+                meta = msgspec.structs.replace(meta, version=len(found) + 1)
+            found.append(Recorded(event, meta))
+        return found
+
+    def fold_records(self, entity_id: str, records: Iterable[StoredFields]) -> A:
+        """The state after an entity's records. Raises: BadData."""
+        return self.fold(entity_id, self.read(records))
+
+    def _collect(self, events: Sequence[type[Event]]) -> None:
+        for handler in handlers_of(self.aggregate):
+            table = self._deciders if handler.role == "decides" else self._evolvers
+            base = Command if handler.role == "decides" else Event
+            for message in handler.messages:
+                name = f"{self.aggregate.__name__}.{handler.function.__name__}"
+                if not (isinstance(message, type) and issubclass(message, base)):
+                    raise Misuse(f"{name}: {message!r} is not a subclass of hw.{base.__name__}")
+                if message.__hw__.entity != self.entity:
+                    raise Misuse(
+                        f"{name}: {message.__name__} belongs to {message.__hw__.entity!r}, not to {self.entity!r}"
+                    )
+                if message in table:
+                    raise Misuse(f"{name}: {message.__name__} has another @{handler.role} method already")
+                table[message] = (handler.function, handler.wants_meta)
+
+
+def _no_meta() -> Meta:
+    raise Misuse("an @evolves method that takes meta cannot be folded from values alone")
+
+
+def _family_of(aggregate: type) -> type[Event]:
+    for base in getattr(aggregate, "__orig_bases__", ()):
+        if typing.get_origin(base) is Aggregate:
+            family = typing.get_args(base)[0]
+            if isinstance(family, type) and issubclass(family, Event) and family.__hw__.entity:
+                return family
+    raise Misuse(f"write class {aggregate.__name__}(hw.Aggregate[YourEvent]), where YourEvent names the entity")
+
+
+def _schema_of(aggregate: type) -> str:
+    """A short name of the state's shape: changes when a field or its type does."""
+    _, components = msgspec.json.schema_components([aggregate])
+    return hashlib.blake2b(msgspec.json.encode(components, order="sorted"), digest_size=6).hexdigest()

@@ -1,0 +1,175 @@
+"""Which topics belong to an entity type, and how many partitions they were made with.
+
+The count, the topic ids and the log's id are recorded when the topics are made, in the compacted topic
+`headwater-meta`; partitions are computed from that record and never from live metadata. A topic whose
+count or id has changed since would split entities between two owners, so it stops everything here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from headwater.errors import Misuse, Unavailable
+from headwater.log.partitioning import partition_of
+from headwater.log.port import Log, NewRecord, TopicPartition, TopicSpec
+
+META_TOPIC = "headwater-meta"
+DAY_MS = 86_400_000
+
+
+def events_topic(entity: str) -> str:
+    return f"{entity}-events"
+
+
+def commands_topic(entity: str) -> str:
+    return f"{entity}-commands"
+
+
+def state_topic(entity: str) -> str:
+    return f"{entity}-state"
+
+
+def replies_topic(entity: str) -> str:
+    return f"{entity}-replies"
+
+
+def owners_group(entity: str) -> str:
+    """The group whose members own the entity type, whichever app they belong to."""
+    return f"{entity}-owners"
+
+
+class EntityTopics(msgspec.Struct, frozen=True):
+    """The record in `headwater-meta`: one per entity type."""
+
+    entity: str
+    partitions: int
+    log: str
+    topics: dict[str, str]
+
+
+class Topology:
+    """The recorded partition counts of a log's entity types.
+
+    Arguments: log; recorded: entity type -> its record.
+    """
+
+    def __init__(self, log: Log, recorded: dict[str, EntityTopics]) -> None:
+        self._log, self._recorded = log, recorded
+
+    @classmethod
+    def read(cls, log: Log) -> Topology:
+        """What is recorded in the log (nothing, where no app has run yet)."""
+        topology = cls(log, {})
+        topology.refresh()
+        return topology
+
+    def refresh(self) -> None:
+        """Reads the record again: another app may have made topics since."""
+        self._recorded.update(_read_records(self._log))
+
+    def entities(self) -> list[str]:
+        return sorted(self._recorded)
+
+    def partitions(self, entity: str) -> int:
+        """The recorded count. Raises: Unavailable: nothing is recorded for that entity type."""
+        if entity not in self._recorded:
+            self.refresh()
+        found = self._recorded.get(entity)
+        if found is None:
+            known = ", ".join(self.entities()) or "none"
+            raise Unavailable(
+                f"no app has made the topics of {entity!r} on this log (known entity types: {known}); "
+                "start one with: hw run MODULE:APP --on URL"
+            )
+        return found.partitions
+
+    def partition(self, entity: str, key: bytes) -> int:
+        return partition_of(key, self.partitions(entity))
+
+    def all_of(self, topic: str, entity: str) -> list[TopicPartition]:
+        return [TopicPartition(topic, p) for p in range(self.partitions(entity))]
+
+    def ensure(self, entities: Iterable[str], *, partitions: int, with_events: bool = True) -> None:
+        """Makes and records the topics of entity types that are not recorded yet, and checks the others.
+
+        Raises: Misuse: topics were there before with another count. Unavailable: a topic was changed or made
+        anew since it was recorded.
+        """
+        wanted = list(entities)
+        self._log.create_topics([TopicSpec(META_TOPIC, 1, compacted=True)])
+        self.refresh()
+        missing = [entity for entity in wanted if entity not in self._recorded]
+        specs = {entity: _specs(entity, partitions, with_events) for entity in missing}
+        self._log.create_topics([spec for group in specs.values() for spec in group])
+        there = self._log.topics()
+        records = []
+        for entity, group in specs.items():
+            counts = {spec.name: there[spec.name].partitions for spec in group}
+            if len(set(counts.values())) != 1:
+                raise Misuse(
+                    f"the topics of {entity!r} must have one partition count, but have {counts}; "
+                    "copy them into new topics with equal counts"
+                )
+            ids = {spec.name: there[spec.name].id for spec in group}
+            record = EntityTopics(entity, next(iter(counts.values())), self._log.id, ids)
+            self._recorded[entity] = record
+            records.append(NewRecord(META_TOPIC, 0, entity.encode(), msgspec.json.encode(record)))
+        if records:
+            self._log.append(records)
+        for entity in wanted:
+            self._check(self._recorded[entity])
+
+    def _check(self, record: EntityTopics) -> None:
+        there = self._log.topics()
+        for topic, topic_id in record.topics.items():
+            now = there.get(topic)
+            if now is None:
+                raise Unavailable(f"topic {topic} was recorded but is gone; restore it before starting an owner")
+            if now.partitions != record.partitions:
+                raise Unavailable(
+                    f"topic {topic} was made with {record.partitions} partitions and has {now.partitions} now: keys "
+                    "have moved, one entity would get two owners. Copy the topics into new ones with the count "
+                    "that you want, and run on these"
+                )
+            if now.id != topic_id:
+                raise Unavailable(
+                    f"topic {topic} was deleted and made again (its id was {topic_id}, now {now.id}); "
+                    f"clear the record of {record.entity!r} in {META_TOPIC} if that was meant"
+                )
+
+
+def _specs(entity: str, partitions: int, with_events: bool) -> list[TopicSpec]:
+    # Only -events records carry business time: a command stamped 1997 in a topic that keeps three days is
+    # deleted unread within minutes.
+    specs = [
+        TopicSpec(commands_topic(entity), partitions, retention_ms=7 * DAY_MS, log_time=True),
+        TopicSpec(state_topic(entity), partitions, compacted=True, log_time=True),
+        TopicSpec(replies_topic(entity), partitions, retention_ms=DAY_MS // 4, log_time=True),
+    ]
+    if with_events:
+        specs.insert(0, TopicSpec(events_topic(entity), partitions))
+    return specs
+
+
+def _read_records(log: Log) -> dict[str, EntityTopics]:
+    if META_TOPIC not in log.topics():
+        return {}
+    partition = TopicPartition(META_TOPIC, 0)
+    end = log.ends([partition])[partition]
+    found: dict[str, EntityTopics] = {}
+    position = log.begins([partition])[partition]
+    reader = log.reader()
+    try:
+        reader.assign({partition: position})
+        while position < end:
+            batch = reader.read(1000, 1.0)
+            position = batch.reached.get(partition, position)
+            for record in batch.records:
+                if record.value is not None:
+                    entry = msgspec.json.decode(record.value, type=EntityTopics)
+                    found[entry.entity] = entry
+    finally:
+        reader.close()
+    return found

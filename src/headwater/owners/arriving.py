@@ -1,0 +1,117 @@
+"""A command as it reaches its owner, whichever way it came: as a record, or handed over in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import NamedTuple
+
+from headwater.errors import BadData
+from headwater.log.port import Headers, Record
+from headwater.messages.declare import Command
+from headwater.messages.envelope import parse_time
+from headwater.owners.replies import Reply
+
+
+class Source(NamedTuple):
+    """Where a process's command comes from: it identifies the command for ever, however late it is repeated.
+
+    Arguments: stream: "process|topic|partition"; offset: of the event there; index: among its commands.
+    """
+
+    stream: str
+    offset: int
+    index: int
+
+
+class Arrived:
+    """A command with its envelope.
+
+    `message` is the command itself where it was handed over in this process, else None. `answer` is called
+    with the reply after the commit; for a record it is None and `client` says whose reply record it becomes.
+    """
+
+    __slots__ = (
+        "actor",
+        "answer",
+        "client",
+        "correlation_id",
+        "expected",
+        "headers",
+        "id",
+        "key",
+        "message",
+        "offset",
+        "partition",
+        "source",
+        "time",
+        "timestamp_ms",
+        "value",
+    )
+
+    def __init__(
+        self,
+        id: str,
+        key: bytes,
+        value: bytes,
+        partition: int,
+        *,
+        message: Command | None = None,
+        offset: int = -1,
+        expected: int | None = None,
+        time: datetime | None = None,
+        actor: str | None = None,
+        correlation_id: str | None = None,
+        source: Source | None = None,
+        client: bytes | None = None,
+        answer: Callable[[Reply], None] | None = None,
+    ) -> None:
+        self.id, self.key, self.value, self.partition, self.message = id, key, value, partition, message
+        self.offset, self.expected, self.time, self.actor = offset, expected, time, actor
+        self.headers: Headers = ()
+        self.timestamp_ms = 0
+        self.correlation_id, self.source, self.client, self.answer = correlation_id, source, client, answer
+
+
+def from_record(record: Record) -> Arrived:
+    """Reads a record of a `-commands` topic.
+
+    Raises: BadData: no key, no value, or headers that no client of ours wrote.
+    """
+    headers = dict(record.headers)
+    command_id = headers.get("ce_id")
+    key, value = record.key, record.value
+    if command_id is None or key is None or value is None:
+        raise _foreign(record, "a foreign record in an owned topic: it has no ce_id header, key or value")
+    try:
+        arrived = Arrived(
+            command_id.decode(), key, value, record.partition, offset=record.offset, client=headers.get("hw_client")
+        )
+        if (text := headers.get("ce_time")) is not None:
+            arrived.time = parse_time(text.decode())
+        if (text := headers.get("ce_authid")) is not None:
+            arrived.actor = text.decode()
+        if (text := headers.get("hw_expected")) is not None:
+            arrived.expected = int(text)
+        if (text := headers.get("ce_correlationid")) is not None:
+            arrived.correlation_id = text.decode()
+        if (text := headers.get("hw_source")) is not None:
+            arrived.source = parse_source(text.decode())
+            arrived.headers, arrived.timestamp_ms = record.headers, record.timestamp_ms
+    except ValueError as error:
+        raise _foreign(record, f"unreadable command headers: {error}") from error
+    return arrived
+
+
+def source_text(source: Source) -> str:
+    """The `hw_source` header: process|topic|partition;offset;index."""
+    return f"{source.stream};{source.offset};{source.index}"
+
+
+def parse_source(text: str) -> Source:
+    stream, offset, index = text.split(";")
+    return Source(stream, int(offset), int(index))
+
+
+def _foreign(record: Record, reason: str) -> BadData:
+    return BadData(reason, topic=record.topic, partition=record.partition, offset=record.offset)

@@ -1,0 +1,316 @@
+"""What becomes of one command: a pure step from (entry, command) to (events, reply, changed entry).
+
+The order of the checks is part of the contract: **duplicate, then expected version, then decide**. A command
+that was answered before gets that answer again, whatever version the entity has reached since.
+
+If any part of a command fails, the entry is put back to the bytes it had, so one command's failure changes
+nothing and does not touch its neighbours in the batch.
+"""
+
+from __future__ import annotations
+
+import traceback
+import zlib
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from headwater.entities.behaviour import Behaviour, Broken
+from headwater.log.port import NewRecord, Record
+from headwater.messages.builtin import Append, Get
+from headwater.messages.declare import Command, Event
+from headwater.messages.envelope import Meta, event_headers, time_text
+from headwater.messages.json_codec import JsonCodec, Unreadable
+from headwater.messages.rejection import Rejected, rejection_to_wire
+from headwater.owners.arriving import Arrived
+from headwater.owners.replies import Reply
+from headwater.owners.state_record import Entry, Remembered, StateRecord
+
+ANY_CONTENT = -1
+"""The fingerprint of a command that is only known by the events it left."""
+
+NULL = msgspec.Raw(b"null")
+
+
+class Moment(NamedTuple):
+    """The time of a batch, taken once: as a datetime, as text and in milliseconds."""
+
+    time: datetime
+    text: str
+    ms: int
+
+
+class NewEvent(NamedTuple):
+    """An event ready to be appended."""
+
+    value: bytes
+    headers: list[tuple[str, bytes]]
+    time_ms: int
+
+
+class Step(NamedTuple):
+    """What one command led to.
+
+    Arguments: changed: the entry needs a new state record; cause: why a handler failed; sends: commands of a
+    process, ready to be written.
+    """
+
+    arrived: Arrived
+    entry: Entry
+    reply: Reply
+    events: Sequence[NewEvent]
+    changed: bool
+    cause: str | None = None
+    sends: Sequence[NewRecord] = ()
+
+
+class StepMaker(Protocol):
+    """What an owner needs of the thing whose commands it carries out: `Decider`, or a process's twin of it."""
+
+    entity: str
+    schema: str
+
+    def new_entry(self, entity_id: str) -> Entry: ...
+
+    def entry_from(self, record: StateRecord, history: Callable[[], Sequence[Record]]) -> Entry:
+        """The entry of a state record; one of another schema is folded anew from `history`."""
+        ...
+
+    def absorb(self, entry: Entry, tail: Sequence[Record]) -> None:
+        """Folds in events that are later than the state record: the events are the truth."""
+        ...
+
+    def carry_out(self, entry: Entry, arrived: Arrived, now: Moment) -> Step: ...
+
+
+class Decider:
+    """Carries out the commands of one aggregate.
+
+    Arguments: behaviour; source: the ce_source of its events (the app's name); new_id: makes event ids;
+    done_before: asks the log whether an entity has an event of this command id (for repetitions that are
+    older than what is remembered).
+    """
+
+    def __init__(
+        self,
+        behaviour: Behaviour[Any],
+        source: str,
+        new_id: Callable[[], str],
+        done_before: Callable[[Arrived], bool],
+    ) -> None:
+        self.behaviour, self.entity, self.schema = behaviour, behaviour.entity, behaviour.schema
+        self._source, self._new_id, self._done_before = source, new_id, done_before
+        self._commands: JsonCodec[Command] = JsonCodec(
+            [*behaviour.commands, Append, Get], type_field="commandType", version_field="commandVersion"
+        )
+
+    def new_entry(self, entity_id: str) -> Entry:
+        state = self.behaviour.new(entity_id)
+        return Entry(entity_id, state, self.behaviour.encode_state(state), 0, 0, [], {})
+
+    def entry_from(self, record: StateRecord, history: Callable[[], Sequence[Record]]) -> Entry:
+        """As `StepMaker` says. Raises: BadData: an event of the history cannot be read."""
+        if record.schema == self.schema:
+            state, raw = self.behaviour.decode_state(record.state), bytes(record.state)
+        else:
+            records = history()
+            state = self.behaviour.fold_records(record.id, records)
+            raw = self.behaviour.encode_state(state)
+        return Entry(record.id, state, raw, record.version, record.events, record.recent, record.sources)
+
+    def absorb(self, entry: Entry, tail: Sequence[Record]) -> None:
+        """As `StepMaker` says. Raises: BadData: an unreadable event, or a command of which only a part is there."""
+        for recorded, record in zip(self.behaviour.read(tail), tail, strict=True):
+            meta, version = recorded.meta, recorded.meta.version or entry.version + 1
+            if version <= entry.version:
+                continue
+            entry.state = self.behaviour.evolve(entry.state, recorded.event, lambda meta=meta: meta)  # type: ignore[misc] # called at once
+            entry.version, entry.events = version, record.offset + 1
+            if meta.command_id is not None and meta.command_id not in entry.recent_ids:
+                entry.remember(Remembered(meta.command_id, ANY_CONTENT, record.timestamp_ms, "accepted", version, 1))
+        entry.raw = self.behaviour.encode_state(entry.state)
+
+    def carry_out(self, entry: Entry, arrived: Arrived, now: Moment) -> Step:
+        """One command, on the entry as it is after the commands before it. Raises nothing of a handler's."""
+        fingerprint = zlib.crc32(arrived.value)
+        known = entry.recent_ids.get(arrived.id)
+        if known is not None:
+            return self._again(entry, arrived, known, fingerprint)
+        source = arrived.source
+        if source is not None:
+            last = entry.sources.get(source.stream)
+            if last is not None and (source.offset, source.index) <= last and self._done_before(arrived):
+                return Step(arrived, entry, self._reply(entry, arrived, duplicate=True), (), False)
+        message = arrived.message
+        if message is None:
+            decoded = self._commands.decode(arrived.value)
+            if isinstance(decoded, Unreadable):
+                return self._unreadable(entry, arrived, decoded)
+            message = decoded
+        if type(message) is Get:
+            return Step(arrived, entry, self._got(entry, arrived), (), False)
+        if arrived.expected is not None and arrived.expected != entry.version:
+            reply = self._reply(entry, arrived, outcome="conflict", expected=arrived.expected)
+            return Step(arrived, entry, reply, (), False)
+        return self._decide(entry, arrived, message, fingerprint, now)
+
+    def _decide(self, entry: Entry, arrived: Arrived, message: Command, fingerprint: int, now: Moment) -> Step:
+        handler = type(message).__hw__.wire_name
+        try:
+            events = self._events_of(entry, arrived, message, now)
+            staged = self._apply(entry, arrived, events, now)
+        except Rejected as refusal:
+            self._restore(entry)
+            body = msgspec.Raw(rejection_to_wire(refusal))
+            self._remember(entry, arrived, fingerprint, now, "rejected", 0, body)
+            return Step(arrived, entry, self._reply(entry, arrived, outcome="rejected", body=body), (), True)
+        except Exception as error:  # noqa: BLE001 -- the author's function may raise anything; the caller hears of it
+            self._restore(entry)
+            cause = str(error) if isinstance(error, Broken) else _cause(error)
+            where = f"{self.behaviour.aggregate.__name__} on {handler}\n{cause}"
+            return Step(arrived, entry, self._reply(entry, arrived, outcome="failed", text=where), (), False, cause)
+        self._remember(entry, arrived, fingerprint, now, "accepted", len(staged), NULL)
+        if arrived.source is not None:
+            at = (arrived.source.offset, arrived.source.index)
+            entry.sources[arrived.source.stream] = max(at, entry.sources.get(arrived.source.stream, at))
+        return Step(arrived, entry, self._reply(entry, arrived, events=len(staged)), staged, True)
+
+    def _events_of(self, entry: Entry, arrived: Arrived, message: Command, now: Moment) -> Sequence[Event]:
+        if type(message) is Append:
+            return self._appended(entry, message)
+        happened = arrived.time or now.time
+        meta = Meta(
+            id=arrived.id,
+            type=type(message).__hw__.wire_name,
+            time=happened,
+            recorded=now.time,
+            entity=self.behaviour.entity,
+            entity_id=entry.id,
+            version=entry.version,
+            command_id=arrived.id,
+            causation_id=None,
+            correlation_id=arrived.correlation_id or arrived.id,
+            actor=arrived.actor,
+            topic="",
+            partition=arrived.partition,
+            offset=arrived.offset,
+        )
+        return self.behaviour.decide(entry.state, entry.raw, message, meta)
+
+    def _appended(self, entry: Entry, message: Append) -> Sequence[Event]:
+        events = []
+        for raw in message.events:
+            event = self.behaviour.events.decode(bytes(raw))
+            if isinstance(event, Unreadable):
+                raise Broken(f"the event cannot be read: {event.reason}")
+            self.behaviour.check(event, entry.id)
+            events.append(event)
+        return events
+
+    def _apply(self, entry: Entry, arrived: Arrived, events: Sequence[Event], now: Moment) -> list[NewEvent]:
+        """Folds the events into the entry and makes their records."""
+        if not events:
+            return []
+        behaviour, count = self.behaviour, len(events)
+        happened = arrived.time or now.time
+        happened_text = now.text if arrived.time is None else time_text(happened)
+        happened_ms = now.ms if arrived.time is None else int(happened.timestamp() * 1000)
+        correlation = arrived.correlation_id or arrived.id
+        state, version, made = entry.state, entry.version, []
+        for index, event in enumerate(events):
+            version += 1
+            event_id = self._new_id()
+            info = type(event).__hw__
+            headers = event_headers(
+                id=event_id,
+                source=self._source,
+                type=info.wire_name,
+                time=happened_text,
+                subject=entry.id,
+                entity_version=version,
+                causation_id=arrived.id,
+                correlation_id=correlation,
+                command_id=arrived.id,
+                actor=arrived.actor,
+                recorded=now.text,
+                commit=(arrived.id, index, count),
+            )
+
+            def meta(event_id: str = event_id, version: int = version, wire_name: str = info.wire_name) -> Meta:
+                return Meta(
+                    id=event_id,
+                    type=wire_name,
+                    time=happened,
+                    recorded=now.time,
+                    entity=behaviour.entity,
+                    entity_id=entry.id,
+                    version=version,
+                    command_id=arrived.id,
+                    causation_id=arrived.id,
+                    correlation_id=correlation,
+                    actor=arrived.actor,
+                    topic="",
+                    partition=arrived.partition,
+                    offset=-1,
+                )
+
+            state = behaviour.evolve(state, event, meta)
+            made.append(NewEvent(behaviour.events.encode(event, happened), headers, happened_ms))
+        raw = behaviour.encode_state(state)
+        entry.state, entry.raw, entry.version = state, raw, version
+        return made
+
+    def _restore(self, entry: Entry) -> None:
+        entry.state = self.behaviour.decode_state(entry.raw)
+
+    def _remember(
+        self, entry: Entry, arrived: Arrived, fingerprint: int, now: Moment, kind: Any, events: int, body: msgspec.Raw
+    ) -> None:
+        entry.remember(Remembered(arrived.id, fingerprint, now.ms, kind, entry.version, events, body))
+
+    def _again(self, entry: Entry, arrived: Arrived, known: Remembered, fingerprint: int) -> Step:
+        if known.fingerprint not in (fingerprint, ANY_CONTENT):
+            text = (
+                f"command id {arrived.id} was used before for {self.behaviour.entity} {entry.id!r} with another "
+                "content; take a new id for a new command"
+            )
+            return Step(arrived, entry, self._reply(entry, arrived, outcome="misuse", text=text), (), False)
+        reply = self._reply(entry, arrived, outcome=known.kind, events=known.events, duplicate=True)
+        reply.version = known.version
+        if known.kind == "rejected":
+            reply.body = known.body
+        return Step(arrived, entry, reply, (), False)
+
+    def _unreadable(self, entry: Entry, arrived: Arrived, what: Unreadable) -> Step:
+        if what.kind in ("unknown_type", "unknown_version"):
+            text = (
+                f"no running owner of {self.behaviour.entity!r} knows the command {what.wire_name} (version "
+                f"{what.version}); start a process whose code has it, then send it again"
+            )
+            return Step(arrived, entry, self._reply(entry, arrived, outcome="unavailable", text=text), (), False)
+        text = f"the command cannot be read: {what.reason}"
+        return Step(arrived, entry, self._reply(entry, arrived, outcome="misuse", text=text), (), False)
+
+    def _got(self, entry: Entry, arrived: Arrived) -> Reply:
+        return self._reply(entry, arrived, body=msgspec.Raw(entry.raw))
+
+    def _reply(self, entry: Entry, arrived: Arrived, **rest: Any) -> Reply:
+        rest.setdefault("outcome", "accepted")
+        return Reply(
+            command_id=arrived.id,
+            entity=self.behaviour.entity,
+            id=entry.id,
+            version=entry.version,
+            partition=arrived.partition,
+            next_offset=entry.events,
+            **rest,
+        )
+
+
+def _cause(error: Exception) -> str:
+    """The exception with the handler's own line: what its author needs first."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    name = last.filename.rsplit("/", 1)[-1]
+    return f"{type(error).__name__}: {error} ({name}, line {last.lineno})"

@@ -1,0 +1,331 @@
+"""The owner of some partitions of an entity type: it alone writes their events.
+
+Commands come as records of `<entity>-commands`, or straight from a caller in the same process when the log is
+embedded. Both are carried out under one lock, in batches; each batch is one transaction: events first (their
+offsets are known then), then states and replies that carry those offsets, then the consumed positions. An
+answer leaves after the commit, never before.
+
+A caller that finds the owner idle carries out its own command in its own thread; callers that find it busy
+leave theirs in the queue, and they share the next commit.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from headwater.environment import Environment
+from headwater.errors import BadData, Failed, HeadwaterError
+from headwater.log.partitioning import partition_of
+from headwater.log.port import (
+    Batch,
+    Fence,
+    Log,
+    NewRecord,
+    Positions,
+    Record,
+    TopicPartition,
+    Transaction,
+)
+from headwater.log.topology import commands_topic, events_topic, owners_group, replies_topic, state_topic
+from headwater.messages.envelope import time_text
+from headwater.owners.arriving import Arrived, from_record
+from headwater.owners.deciding import Moment, Step, StepMaker
+from headwater.owners.replies import encode_reply
+from headwater.owners.restore import PartitionMemory, restore
+from headwater.owners.state_record import Entry, decode_value, encode_entry
+
+LIVE_ENTRIES = 50_000
+"""How many entities are kept decoded; the others stay as the bytes of their state records."""
+
+BATCH_COMMANDS = 1000
+
+
+class Owner:
+    """A `BatchHandler` for `<entity>-commands`, with a door for callers in this process.
+
+    Arguments: log; maker: what carries out a command; partitions: the recorded count; name: names its writer,
+    unique per process; with_events: False for processes, which have no `-events` topic.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        maker: StepMaker,
+        partitions: int,
+        *,
+        name: str,
+        environment: Environment,
+        with_events: bool = True,
+    ) -> None:
+        self._log, self._maker, self._count, self._name = log, maker, partitions, name
+        self._environment, self._with_events = environment, with_events
+        self.entity, self.group = maker.entity, owners_group(maker.entity)
+        self._commands, self._state = commands_topic(self.entity), state_topic(self.entity)
+        self._events, self._replies = events_topic(self.entity), replies_topic(self.entity)
+        self._writer = log.writer(name)
+        self._transactions = 0
+        self._lock = threading.Lock()
+        self._memories: dict[int, PartitionMemory] = {}
+        self._live: dict[tuple[int, bytes], Entry] = {}
+        self._fence: Fence | None = None
+        self._queue: deque[Arrived] = deque()
+        self._more = threading.Semaphore(0)
+        self._draining: threading.Thread | None = None
+        self.failures: dict[int, str] = {}
+
+    # --- the loop's side
+
+    def assigned(self, partitions: Sequence[TopicPartition]) -> Positions:
+        """Restores the partitions (`restore`). Raises: Unavailable, BadData."""
+        numbers = [tp.partition for tp in partitions]
+        memories = restore(self._log, self.entity, self.group, numbers, self._with_events, self._environment)
+        with self._lock:
+            self._memories.update(memories)
+        return {tp: memories[tp.partition].next_command for tp in partitions}
+
+    def revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        gone = {tp.partition for tp in partitions}
+        with self._lock:
+            for partition in gone:
+                self._memories.pop(partition, None)
+                self.failures.pop(partition, None)
+            self._live = {key: entry for key, entry in self._live.items() if key[0] not in gone}
+
+    def idle(self, fence: Fence) -> None:
+        with self._lock:
+            self._fence = fence
+
+    def handle(self, batch: Batch, fence: Fence) -> None:
+        """Carries out a batch of command records. Raises: Aborted, Fenced, Unavailable."""
+        with self._lock:
+            self._fence = fence
+            work, positions = self._accept(batch)
+            if positions:
+                self._carry_out(work, positions, fence)
+
+    def _accept(self, batch: Batch) -> tuple[list[Arrived], dict[TopicPartition, int]]:
+        """The commands of a batch, and how far each partition goes: a bad record stops its partition there."""
+        positions = dict(batch.reached)
+        work: list[Arrived] = []
+        for record in batch.records:
+            memory = self._memories.get(record.partition)
+            if memory is None or memory.stopped is not None or record.offset < memory.next_command:
+                continue
+            try:
+                work.append(self._read(record))
+            except BadData as error:
+                memory.stopped = self.failures[record.partition] = str(error)
+                positions[TopicPartition(record.topic, record.partition)] = record.offset
+        for tp in batch.reached:
+            memory = self._memories.get(tp.partition)
+            if memory is None or (memory.stopped is not None and positions[tp] == batch.reached[tp]):
+                del positions[tp]
+        return work, positions
+
+    def _read(self, record: Record) -> Arrived:
+        arrived = from_record(record)
+        if partition_of(arrived.key, self._count) != record.partition:
+            raise BadData(
+                f"the command's key {arrived.key!r} belongs to partition {partition_of(arrived.key, self._count)}: its "
+                "sender uses another partitioner than murmur2",
+                topic=record.topic,
+                partition=record.partition,
+                offset=record.offset,
+            )
+        try:
+            arrived.key.decode()
+        except UnicodeDecodeError as error:
+            raise BadData(
+                f"the key is not UTF-8: {error}", topic=record.topic, partition=record.partition, offset=record.offset
+            ) from error
+        return arrived
+
+    # --- the callers' side
+
+    def owns(self, partition: int) -> bool:
+        """Whether commands for this partition can be handed over here."""
+        return partition in self._memories and self._fence is not None
+
+    def submit(self, commands: Iterable[Arrived], *, lead: bool = True) -> None:
+        """Takes commands of callers in this process; each one's `answer` is called when it is decided.
+
+        Arguments: lead: carry them out in the calling thread if the owner is idle (False: an event loop calls).
+        """
+        self._queue.extend(commands)
+        if lead and self._lock.acquire(blocking=False):
+            try:
+                self._drain()
+            finally:
+                self._lock.release()
+        if self._queue:
+            self._more.release()
+
+    def start(self) -> None:
+        """Starts the thread that takes what callers leave in the queue."""
+        self._draining = threading.Thread(target=self._drain_on, name=f"{self._name}-queue", daemon=True)
+        self._draining.start()
+
+    def close(self) -> None:
+        """Stops taking commands. What is still queued is answered with `Unavailable`."""
+        thread, self._draining = self._draining, None
+        self._more.release()
+        if thread is not None:
+            thread.join()
+        with self._lock:
+            self._writer.close()
+
+    def _drain_on(self) -> None:
+        while True:
+            self._more.acquire()
+            while self._queue:
+                with self._lock:
+                    self._drain()
+            if self._draining is None:
+                return
+
+    def _drain(self) -> None:
+        """One batch from the queue, in one transaction. The lock is held."""
+        work: list[Arrived] = []
+        while self._queue and len(work) < BATCH_COMMANDS:
+            work.append(self._queue.popleft())
+        ready = [one for one in work if self._can_take(one)]
+        if not ready:
+            return
+        positions = {
+            TopicPartition(self._commands, p): self._memories[p].next_command for p in {one.partition for one in ready}
+        }
+        try:
+            self._carry_out(ready, positions, self._fence)
+        except HeadwaterError as error:
+            for one in ready:
+                if one.answer is not None:
+                    one.answer(error)
+
+    def _can_take(self, arrived: Arrived) -> bool:
+        memory = self._memories.get(arrived.partition)
+        if memory is not None and memory.stopped is None and self._fence is not None:
+            return True
+        if arrived.answer is not None:
+            arrived.answer(NotMine(self.entity, arrived.partition, memory.stopped if memory else None))
+        return False
+
+    # --- carrying out
+
+    def _carry_out(self, work: Sequence[Arrived], positions: dict[TopicPartition, int], fence: Fence) -> None:
+        """Decides the commands, commits the outcome, then answers. The lock is held."""
+        time = self._environment.now()
+        now = Moment(time, time_text(time), int(time.timestamp() * 1000))
+        carry_out, entry_of = self._maker.carry_out, self._entry
+        stopped: dict[int, str] = {}
+        steps: list[Step] = []
+        records: dict[tuple[int, bytes], bytes] = {}
+        try:
+            for arrived in work:
+                if arrived.partition in stopped:
+                    continue
+                try:
+                    steps.append(carry_out(entry_of(arrived.partition, arrived.key), arrived, now))
+                except (BadData, Failed) as error:
+                    # It must not be skipped: the partition stays before it, and the others go on.
+                    stopped[arrived.partition] = str(error)
+                    positions[TopicPartition(self._commands, arrived.partition)] = arrived.offset
+            self._writer.transact(lambda tx: self._fill(tx, steps, positions, fence, records))
+        except BaseException:
+            # Nothing was written: what was decided in memory must not outlive it.
+            for arrived in work:
+                self._live.pop((arrived.partition, arrived.key), None)
+            raise
+        for (partition, key), value in records.items():
+            self._memories[partition].records[key] = value
+        for tp, position in positions.items():
+            self._memories[tp.partition].next_command = position
+        for partition, why in stopped.items():
+            self._memories[partition].stopped = self.failures[partition] = why
+        for step in steps:
+            if step.arrived.answer is not None:
+                step.arrived.answer(step.reply)
+        if len(self._live) > LIVE_ENTRIES:
+            for stale in list(self._live)[: len(self._live) - LIVE_ENTRIES // 2]:
+                del self._live[stale]
+
+    def _fill(
+        self,
+        tx: Transaction,
+        steps: Sequence[Step],
+        positions: Positions,
+        fence: Fence,
+        records: dict[tuple[int, bytes], bytes],
+    ) -> None:
+        self._append_events(tx, steps)
+        changed = {(s.arrived.partition, s.arrived.key): s.entry for s in steps if s.changed}
+        out: list[NewRecord] = []
+        schema = self._maker.schema
+        for (partition, key), entry in changed.items():
+            commands = positions[TopicPartition(self._commands, partition)]
+            value = records[partition, key] = encode_entry(entry, schema, entry.events, commands)
+            out.append(NewRecord(self._state, partition, key, value))
+        for step in steps:
+            out += step.sends
+            arrived = step.arrived
+            if arrived.client is not None:
+                headers = (("hw_client", arrived.client),)
+                out.append(NewRecord(self._replies, arrived.partition, arrived.key, encode_reply(step.reply), headers))
+        if out:
+            tx.write(out)
+        tx.positions(self.group, positions, fence)
+
+    def _append_events(self, tx: Transaction, steps: Sequence[Step]) -> None:
+        """Appends all events and tells replies and entries where they landed."""
+        self._transactions += 1
+        counts: dict[int, int] = {}
+        for step in steps:
+            if step.events:
+                partition = step.arrived.partition
+                counts[partition] = counts.get(partition, 0) + len(step.events)
+        if not counts:
+            return
+        shares = ",".join(f"{partition}={count}" for partition, count in counts.items())
+        mark = ("hw_txn", f"{self._name};{self._transactions};{shares}".encode())
+        offsets = tx.append(
+            [
+                NewRecord(
+                    self._events, s.arrived.partition, s.arrived.key, event.value, (*event.headers, mark), event.time_ms
+                )
+                for s in steps
+                for event in s.events
+            ]
+        )
+        index = 0
+        for step in steps:
+            if step.events:
+                index += len(step.events)
+                step.entry.events = step.reply.next_offset = offsets[index - 1] + 1
+
+    def _entry(self, partition: int, key: bytes) -> Entry:
+        found = self._live.get((partition, key))
+        if found is not None:
+            return found
+        memory = self._memories[partition]
+        value = memory.records.get(key)
+        if value is None:
+            entry = self._maker.new_entry(key.decode())
+        else:
+            events = TopicPartition(self._events, partition)
+            entry = self._maker.entry_from(decode_value(value), lambda: self._log.keyed(events, key))
+        tail = memory.tail.pop(key, None)
+        if tail is not None:
+            self._maker.absorb(entry, tail)
+        self._live[partition, key] = entry
+        return entry
+
+
+class NotMine(HeadwaterError):
+    """The partition is not owned here (any more), or is stopped: the command must travel, or wait."""
+
+    def __init__(self, entity: str, partition: int, stopped: str | None) -> None:
+        super().__init__(
+            f"partition {partition} of {entity!r} is not served here" + (f": {stopped}" if stopped else "")
+        )
+        self.stopped = stopped

@@ -1,0 +1,104 @@
+"""What a new owner of a partition reads before it takes the first command.
+
+The order is the point, and each step was paid for:
+
+1. transactions that the last owner left open are ended (`settle`);
+2. the committed position of the commands, stable;
+3. the **written** end of `-state` and `-events`, uncommitted data and markers included: a commit that was
+   answered may not be visible yet, and stopping at the visible end lost it;
+4. committed records up to these marks, waiting for them if need be;
+5. events later than the states cover are folded in by whoever decodes the entry: they are the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headwater.environment import Environment
+from headwater.errors import Unavailable
+from headwater.log.port import Log, Reader, Record, TopicPartition
+from headwater.log.topology import commands_topic, events_topic, state_topic
+from headwater.owners.state_record import checked_covered
+
+RESTORE_S = 120.0
+
+
+class PartitionMemory:
+    """What the owner of one partition knows.
+
+    Arguments: records: entity key -> value of its newest state record; tail: entity key -> events that no
+    state covers yet; next_command: where taking commands goes on; stopped: why it does not.
+    """
+
+    __slots__ = ("next_command", "records", "stopped", "tail")
+
+    def __init__(self) -> None:
+        self.records: dict[bytes, bytes] = {}
+        self.tail: dict[bytes, list[Record]] = {}
+        self.next_command = 0
+        self.stopped: str | None = None
+
+
+def restore(
+    log: Log, entity: str, group: str, partitions: Sequence[int], with_events: bool, environment: Environment
+) -> dict[int, PartitionMemory]:
+    """Reads the partitions' memories back from the log.
+
+    Raises: Unavailable: the log does not get as far as it says within two minutes, or commands that were
+    never carried out are gone. BadData: something else writes to the state topic.
+    """
+    commands = {p: TopicPartition(commands_topic(entity), p) for p in partitions}
+    states = {p: TopicPartition(state_topic(entity), p) for p in partitions}
+    events = {p: TopicPartition(events_topic(entity), p) for p in partitions} if with_events else {}
+    log.settle(group, list(commands.values()))
+    committed = log.committed(group, list(commands.values()))
+    begins = log.begins([*commands.values(), *states.values(), *events.values()])
+    marks = log.ends([*states.values(), *events.values()], committed=False)
+    memories = {p: PartitionMemory() for p in partitions}
+    covered_events = {p: begins[tp] for p, tp in events.items()}
+    reader = log.reader()
+    try:
+        for record in _read_to(reader, {tp: begins[tp] for tp in states.values()}, marks, environment):
+            memory = memories[record.partition]
+            covered = checked_covered(record)
+            memory.records[record.key or b""] = record.value or b""
+            memory.next_command = max(memory.next_command, covered.commands)
+            if with_events:
+                covered_events[record.partition] = max(covered_events[record.partition], covered.events)
+        for record in _read_to(reader, {tp: covered_events[p] for p, tp in events.items()}, marks, environment):
+            if record.key is not None:
+                memories[record.partition].tail.setdefault(record.key, []).append(record)
+    finally:
+        reader.close()
+    for p, tp in commands.items():
+        memory = memories[p]
+        memory.next_command = max(memory.next_command, committed.get(tp, begins[tp]))
+        if memory.next_command < begins[tp]:
+            raise Unavailable(
+                f"commands {memory.next_command} to {begins[tp] - 1} of {tp} were never carried out and are gone; "
+                f"set the group {group} to {begins[tp]} if they can be lost"
+            )
+    return memories
+
+
+def _read_to(
+    reader: Reader,
+    start: dict[TopicPartition, int],
+    marks: dict[TopicPartition, int],
+    environment: Environment,
+) -> list[Record]:
+    """Committed records from `start` up to the marks."""
+    missing = {tp for tp, position in start.items() if position < marks[tp]}
+    found: list[Record] = []
+    if not missing:
+        return found
+    reader.assign({tp: start[tp] for tp in missing})
+    deadline = environment.monotonic_s() + RESTORE_S
+    while missing:
+        batch = reader.read(10_000, 1.0)
+        found += batch.records
+        missing -= {tp for tp, reached in batch.reached.items() if reached >= marks[tp]}
+        if missing and environment.monotonic_s() > deadline:
+            waiting = ", ".join(str(tp) for tp in sorted(missing))
+            raise Unavailable(f"restoring: {waiting} did not get to its written end within {RESTORE_S:g} s")
+    return found

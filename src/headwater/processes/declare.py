@@ -1,0 +1,74 @@
+"""How a process is declared: a state with one key, and reactions that return commands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from headwater.errors import Misuse
+from headwater.messages.declare import Event, State
+from headwater.messages.reactions import Reaction, reactions_of
+
+
+class Process(State):
+    """The state of one run of a process; its subclass names the key and adds fields with defaults.
+
+    class Billing(hw.Process, version=1):
+        order_id: hw.Key[str]
+
+        @hw.on(OrderPlaced)
+        def charge(self, event: OrderPlaced, meta: hw.Meta) -> RequestPayment: ...
+    """
+
+
+class ProcessShape(NamedTuple):
+    """A process class, read once.
+
+    Arguments: name: identifies it in command ids and source marks, whatever its version; entity: names its
+    topics (a new version has new ones, so its state starts anew while its commands stay the same commands).
+    """
+
+    process: type[Process]
+    name: str
+    entity: str
+    key_field: str
+    reactions: dict[type[Event], Reaction]
+
+    @property
+    def families(self) -> list[str]:
+        """The entity types that it listens to."""
+        return sorted({str(event.__hw__.entity) for event in self.reactions})
+
+
+def shape_of(process: type[Process]) -> ProcessShape:
+    """Reads a process class. Raises: Misuse: no single key, no reaction, two for one event."""
+    info = process.__hw__
+    if len(info.key_fields) != 1:
+        raise Misuse(f"process {process.__name__} needs exactly one field of type hw.Key[...]")
+    found: dict[type[Event], Reaction] = {}
+    for reaction in reactions_of(process):
+        event = reaction.message_type
+        if not issubclass(event, Event):
+            raise Misuse(f"{process.__name__}.{reaction.function.__name__}: {event.__name__} is not an event")
+        if event in found:
+            raise Misuse(f"{process.__name__} has two reactions to {event.__name__}")
+        if reaction.keys is not None:
+            raise Misuse(f"{process.__name__}.{reaction.function.__name__}: a process takes key=, not keys=")
+        found[event] = reaction
+    if not found:
+        raise Misuse(f"process {process.__name__} reacts to nothing; add a method with @hw.on(SomeEvent)")
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", info.wire_name).lower()
+    entity = name if info.version == 1 else f"{name}-v{info.version}"
+    return ProcessShape(process, name, entity, info.key_fields[0], found)
+
+
+def events_by_family(shapes: Sequence[ProcessShape]) -> dict[str, list[type[Event]]]:
+    """Entity type -> the events of it that some process reacts to."""
+    found: dict[str, list[type[Event]]] = {}
+    for shape in shapes:
+        for event in shape.reactions:
+            known = found.setdefault(str(event.__hw__.entity), [])
+            if event not in known:
+                known.append(event)
+    return found

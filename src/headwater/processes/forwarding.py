@@ -1,0 +1,112 @@
+"""Carries events to the process that reacts to them, under the process's key.
+
+The record keeps its value and headers; `hw_source` adds where it came from, which is what the process
+recognises a repetition by. Forwarded records and the position behind them are one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headwater.errors import BadData, Failed, HeadwaterError
+from headwater.log.port import Batch, Fence, Log, NewRecord, Positions, Record, TopicPartition, Transaction
+from headwater.log.topology import Topology, commands_topic, events_topic
+from headwater.messages.declare import Event, key_of
+from headwater.messages.envelope import read_meta
+from headwater.messages.json_codec import JsonCodec, Unreadable
+from headwater.messages.keys import key_text
+from headwater.owners.arriving import Source, source_text
+from headwater.processes.declare import ProcessShape
+
+
+class Forwarder:
+    """A `BatchHandler` for the event topics that a process listens to."""
+
+    def __init__(self, log: Log, topology: Topology, shape: ProcessShape, *, name: str) -> None:
+        self._log, self._topology, self._shape = log, topology, shape
+        self.group = shape.entity
+        self.topics = [events_topic(entity) for entity in shape.families]
+        self._codecs = {
+            events_topic(entity): JsonCodec([event for event in shape.reactions if event.__hw__.entity == entity])
+            for entity in shape.families
+        }
+        self._target = commands_topic(shape.entity)
+        self._writer = log.writer(name)
+
+    def assigned(self, partitions: Sequence[TopicPartition]) -> Positions:
+        self._log.settle(self.group, partitions)
+        committed = self._log.committed(self.group, partitions)
+        missing = [tp for tp in partitions if tp not in committed]
+        return {**committed, **(self._log.begins(missing) if missing else {})}
+
+    def revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        """Nothing is kept between batches."""
+
+    def idle(self, fence: Fence) -> None:
+        """Nothing waits for a pause."""
+
+    def handle(self, batch: Batch, fence: Fence) -> None:
+        """Forwards a batch. Raises: BadData, Failed: at the first record that cannot go on; those before it
+        are forwarded first. Aborted, Fenced, Unavailable: nothing was written."""
+        forwards: list[NewRecord] = []
+        positions = dict(batch.reached)
+        trouble: HeadwaterError | None = None
+        blocked: set[TopicPartition] = set()
+        for record in batch.records:
+            tp = TopicPartition(record.topic, record.partition)
+            if tp in blocked:
+                continue
+            try:
+                forward = self._forward(record)
+            except (BadData, Failed) as error:
+                trouble = trouble or error
+                blocked.add(tp)
+                positions[tp] = record.offset
+                continue
+            if forward is not None:
+                forwards.append(forward)
+
+        if positions:
+
+            def fill(tx: Transaction) -> None:
+                if forwards:
+                    tx.write(forwards)
+                tx.positions(self.group, positions, fence)
+
+            self._writer.transact(fill)
+        if trouble is not None:
+            raise trouble
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _forward(self, record: Record) -> NewRecord | None:
+        event = self._codecs[record.topic].decode(record.value)
+        if isinstance(event, Unreadable):
+            if event.kind in ("unknown_type", "tombstone"):
+                return None
+            raise BadData(event.reason, topic=record.topic, partition=record.partition, offset=record.offset)
+        key = self._key(event, record).encode()
+        source = Source(f"{self._shape.name}|{record.topic}|{record.partition}", record.offset, 0)
+        headers = list(record.headers)
+        if not any(name == "ce_id" for name, _ in headers):
+            headers.append(("ce_id", f"{record.topic}-{record.partition}-{record.offset}".encode()))
+        headers.append(("hw_source", source_text(source).encode()))
+        headers.append(("hw_key", record.key or b""))
+        partition = self._topology.partition(self._shape.entity, key)
+        return NewRecord(self._target, partition, key, record.value, headers, record.timestamp_ms)
+
+    def _key(self, event: Event, record: Record) -> str:
+        reaction = self._shape.reactions[type(event)]
+        if reaction.key is None:
+            return key_of(event)
+        meta = read_meta(record.topic, record.partition, record.offset, record.key, record.headers, record.timestamp_ms)
+        if isinstance(meta, Unreadable):
+            raise BadData(meta.reason, topic=record.topic, partition=record.partition, offset=record.offset)
+        try:
+            return key_text(reaction.key(event, meta))
+        except Exception as error:  # the author's function may raise anything
+            where = f"{type(event).__name__} at {record.topic}/{record.partition}, offset {record.offset}"
+            raise Failed(
+                f"{self._shape.process.__name__}: key of {reaction.function.__name__}", where, repr(error)
+            ) from error

@@ -1,0 +1,143 @@
+"""What a process does with one event: the twin of `owners.deciding.Decider`.
+
+Its commands get ids made from (process, event, index): the same event always leads to the same ids, and each
+command carries where its event came from, so its receiver recognises a repetition however late it comes.
+They happen when the event happened: `ce_time` goes on from cause to effect.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from headwater.errors import BadData, Failed, Misuse
+from headwater.log.port import NewRecord, Record
+from headwater.log.topology import Topology, commands_topic, events_topic
+from headwater.messages.declare import Command, Event, key_of
+from headwater.messages.envelope import Meta, command_headers, read_meta
+from headwater.messages.json_codec import JsonCodec, Unreadable
+from headwater.owners.arriving import Arrived, Source, source_text
+from headwater.owners.deciding import Moment, Step
+from headwater.owners.replies import Reply
+from headwater.owners.state_record import Entry, StateRecord
+from headwater.processes.declare import ProcessShape
+
+COMMAND_IDS = uuid.UUID("6f5c1d6e-6f0e-5b3a-9a63-0d9a3c1c7a10")
+
+
+class Reactor:
+    """Carries out the inputs of one process (a `StepMaker`).
+
+    Arguments: shape; topology: where the commands go; source: the app's name.
+    """
+
+    def __init__(self, shape: ProcessShape, topology: Topology, source: str) -> None:
+        self._shape, self._topology, self._source = shape, topology, source
+        self.entity = shape.entity
+        _, components = msgspec.json.schema_components([shape.process])
+        self.schema = hashlib.blake2b(msgspec.json.encode(components, order="sorted"), digest_size=6).hexdigest()
+        self._events = {
+            events_topic(entity): JsonCodec([event for event in shape.reactions if event.__hw__.entity == entity])
+            for entity in shape.families
+        }
+        self._commands: dict[type[Command], JsonCodec[Command]] = {}
+        self._decoder = msgspec.json.Decoder(shape.process)
+        self._key_type = shape.process.__hw__.key_type
+
+    def new_entry(self, entity_id: str) -> Entry:
+        key = entity_id if self._key_type is str else msgspec.convert(entity_id, self._key_type, strict=False)
+        state = self._shape.process(**{self._shape.key_field: key})
+        return Entry(entity_id, state, msgspec.json.encode(state), 0, 0, [], {})
+
+    def entry_from(self, record: StateRecord, history: Callable[[], Sequence[Record]]) -> Entry:
+        """As `StepMaker` says. Raises: Misuse: the state has another shape and no history to fold it from."""
+        if record.schema != self.schema:
+            name = self._shape.process.__name__
+            raise Misuse(
+                f"the fields of process {name} changed; its state cannot be converted: write "
+                f"class {name}(hw.Process, version={self._shape.process.__hw__.version + 1})"
+            )
+        state = self._decoder.decode(record.state)
+        return Entry(record.id, state, bytes(record.state), record.version, 0, record.recent, record.sources)
+
+    def absorb(self, entry: Entry, tail: Sequence[Record]) -> None:
+        """A process has no events of its own."""
+
+    def carry_out(self, entry: Entry, arrived: Arrived, now: Moment) -> Step:
+        """One event. Raises: BadData: it cannot be read. Failed: its reaction failed; nothing was changed."""
+        source = arrived.source
+        if source is None:
+            raise self._bad(arrived, "not a forwarded event: it has no hw_source header")
+        last = entry.sources.get(source.stream)
+        if last is not None and (source.offset, source.index) <= last:
+            return Step(arrived, entry, self._reply(entry, arrived, duplicate=True), (), False)
+        event, meta = self._read(arrived, source)
+        reaction = self._shape.reactions[type(event)]
+        try:
+            answer = (
+                reaction.function(entry.state, event, meta)
+                if reaction.wants_meta
+                else reaction.function(entry.state, event)
+            )
+            sends = self._sends(answer, meta, source)
+            raw = msgspec.json.encode(entry.state)
+        except Exception as error:  # the author's function may raise anything
+            entry.state = self._decoder.decode(entry.raw)
+            handler = f"{self._shape.process.__name__}.{reaction.function.__name__}"
+            where = f"{meta.type} {meta.id} at {meta.topic}/{meta.partition}, offset {meta.offset}"
+            raise Failed(handler, where, f"{type(error).__name__}: {error}") from error
+        entry.raw = raw
+        entry.version += 1
+        entry.sources[source.stream] = (source.offset, source.index)
+        return Step(arrived, entry, self._reply(entry, arrived), (), True, None, sends)
+
+    def _read(self, arrived: Arrived, source: Source) -> tuple[Event, Meta]:
+        _, topic, partition = source.stream.split("|")
+        event = self._events[topic].decode(arrived.value)
+        if isinstance(event, Unreadable):
+            raise self._bad(arrived, event.reason)
+        key = dict(arrived.headers).get("hw_key")
+        meta = read_meta(topic, int(partition), source.offset, key, arrived.headers, arrived.timestamp_ms)
+        if isinstance(meta, Unreadable):
+            raise self._bad(arrived, meta.reason)
+        return event, meta
+
+    def _sends(self, answer: Any, meta: Meta, source: Source) -> list[NewRecord]:
+        if answer is None:
+            return []
+        commands = [answer] if isinstance(answer, Command) else list(answer)
+        return [self._record(command, meta, source, index) for index, command in enumerate(commands)]
+
+    def _record(self, command: Command, meta: Meta, source: Source, index: int) -> NewRecord:
+        if not isinstance(command, Command):
+            raise Misuse(f"a reaction returns commands, not {type(command).__name__}")
+        entity, key = str(type(command).__hw__.entity), key_of(command)
+        codec = self._commands.get(type(command))
+        if codec is None:
+            codec = JsonCodec([type(command)], type_field="commandType", version_field="commandVersion")
+            self._commands[type(command)] = codec
+        headers = command_headers(
+            id=str(uuid.uuid5(COMMAND_IDS, f"{self._shape.name}|{meta.id}|{index}")),
+            source=self._source,
+            type=type(command).__hw__.wire_name,
+            subject=key,
+            time=meta.time,
+            actor=meta.actor,
+            causation_id=meta.id,
+            correlation_id=meta.correlation_id or meta.id,
+            hw_source=source_text(Source(source.stream, source.offset, index)),
+        )
+        encoded = key.encode()
+        partition = self._topology.partition(entity, encoded)
+        return NewRecord(commands_topic(entity), partition, encoded, codec.encode(command, None), headers)
+
+    def _reply(self, entry: Entry, arrived: Arrived, duplicate: bool = False) -> Reply:
+        return Reply(arrived.id, "accepted", self.entity, entry.id, version=entry.version, duplicate=duplicate)
+
+    def _bad(self, arrived: Arrived, reason: str) -> BadData:
+        topic = commands_topic(self.entity)
+        return BadData(reason, topic=topic, partition=arrived.partition, offset=arrived.offset)
