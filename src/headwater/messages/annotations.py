@@ -1,0 +1,85 @@
+"""From the annotations of a class body to types that msgspec decodes strictly.
+
+Annotations arrive as objects, as strings (`from __future__ import annotations`) or with strings inside
+(`list["Node"]`); classes may be made inside functions. `resolve` turns them into types with the names that
+the class body could see; `strict` makes the few changes that decoding needs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from types import SimpleNamespace, UnionType
+from typing import Annotated, Any, ClassVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+
+AWARE = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+def names_in_sight(module: str, namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """The names that a class body could use beside its module's: the locals of the function that makes the
+    class, and the body's own. Called while the class is made."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__") != module:
+        frame = frame.f_back  # type: ignore[assignment]
+    outer = {} if frame is None or frame.f_locals is frame.f_globals else dict(frame.f_locals)
+    return {**outer, **namespace}
+
+
+def resolve(annotations: Mapping[str, Any], module: str, names: Mapping[str, Any]) -> dict[str, Any]:
+    """The types of those annotations whose names are known by now; the others and class variables are left
+    out. Raises whatever else an annotation raises when it is evaluated."""
+    scope = vars(sys.modules[module]) if module in sys.modules else {}
+    types: dict[str, Any] = {}
+    for field, annotation in annotations.items():
+        if is_class_variable(annotation):
+            continue
+        holder = SimpleNamespace(__annotations__={field: annotation})
+        try:
+            types[field] = get_type_hints(holder, scope, dict(names), include_extras=True)[field]
+        except NameError:
+            continue
+    return types
+
+
+def is_class_variable(annotation: Any) -> bool:
+    if isinstance(annotation, str):
+        return annotation.partition("[")[0].rpartition(".")[2].strip() == "ClassVar"
+    return annotation is ClassVar or get_origin(annotation) is ClassVar
+
+
+def strict(annotation: Any) -> Any:
+    """The same type for msgspec, with every `datetime` bound to have a time zone."""
+    annotation = unwrapped(annotation)
+    if annotation is datetime:
+        return AWARE
+    arguments = get_args(annotation)
+    if not mentions(annotation, datetime):
+        return annotation
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        inner = strict(arguments[0])
+        return Annotated[(inner, *annotation.__metadata__)]
+    changed = tuple(strict(argument) for argument in arguments)
+    if origin in (Union, UnionType):
+        return Union[changed]  # noqa: UP007 -- made from a tuple
+    return origin[changed]
+
+
+def mentions(annotation: Any, wanted: type) -> bool:
+    """Whether a type is, or has somewhere inside, `wanted`."""
+    annotation = unwrapped(annotation)
+    return annotation is wanted or any(mentions(part, wanted) for part in get_args(annotation))
+
+
+def unwrapped(annotation: Any) -> Any:
+    """What a `NewType` or a `type X = …` stands for."""
+    while True:
+        if hasattr(annotation, "__supertype__"):
+            annotation = annotation.__supertype__
+        elif type(annotation).__name__ == "TypeAliasType":
+            annotation = annotation.__value__
+        else:
+            return annotation

@@ -1,0 +1,277 @@
+"""The envelope: what is known of a record beside its payload, as headers of the CloudEvents Kafka binding.
+
+`event_headers` and `command_headers` write them, `read_meta` and `read_command_headers` read them. Records of
+others, with no headers at all, get an envelope from what there is: topic, partition, offset, key and times.
+Headers that should be text and are not make an `Unreadable`, never an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from headwater.messages.declare import Event
+from headwater.messages.times import parse_time, time_text
+from headwater.messages.unreadable import Unreadable
+
+E = TypeVar("E", bound=Event)
+Header = tuple[str, bytes]
+Headers = Sequence[Header]
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+SPECVERSION: Final = ("ce_specversion", b"1.0")
+JSON: Final = ("content-type", b"application/json")
+AUTH_TYPES: Final = ("user", "app_user", "service_account", "api_key", "system", "unauthenticated")
+TOPIC_ENDS: Final = ("-events", "-commands", "-replies", "-state")
+
+
+class Meta(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a record beside its payload.
+
+    Arguments: id: unique among all records; type: its wire name; time: when it happened; recorded: when it was
+    accepted (None: not known); entity, entity_id: what it is about ("" where the record has no key); version:
+    the entity's version after it (None: the record does not say, its reader counts); command_id: the command
+    that it follows from; causation_id: the record that caused it; correlation_id: the first cause of all;
+    actor: who asked for it; topic, partition, offset: where it stands.
+    """
+
+    id: str
+    type: str
+    time: datetime
+    recorded: datetime | None = None
+    entity: str = ""
+    entity_id: str = ""
+    version: int | None = None
+    command_id: str | None = None
+    causation_id: str | None = None
+    correlation_id: str | None = None
+    actor: str | None = None
+    topic: str = ""
+    partition: int = -1
+    offset: int = -1
+
+
+class Recorded(msgspec.Struct, Generic[E], frozen=True):
+    """An event with its envelope, as `history` gives them."""
+
+    event: E
+    meta: Meta
+
+
+class CommandSource(NamedTuple):
+    """Where a process's command comes from: the `index`-th that `process` sent for the record at `offset`.
+    The owner keeps the highest one applied, so that a reset of the process repeats nothing."""
+
+    process: str
+    topic: str
+    partition: int
+    offset: int
+    index: int
+
+    def text(self) -> str:
+        return f"{self.process};{self.topic};{self.partition};{self.offset};{self.index}"
+
+    @staticmethod
+    def parse(text: str) -> CommandSource:
+        """Raises ValueError for another form."""
+        process, topic, *numbers = text.split(";")
+        partition, offset, index = map(int, numbers)
+        return CommandSource(process, topic, partition, offset, index)
+
+
+class CommandHeaders(msgspec.Struct, frozen=True):
+    """What a command asks of its owner.
+
+    Arguments: reply_to: topic and partition of the answer, `topic/partition` (None: no answer wanted); client:
+    who waits, compared before an answer is decoded; expected_version: the entity's version that the caller
+    saw; time: when it happened, where the caller says so; source: set by processes.
+    """
+
+    reply_to: str | None = None
+    client: str | None = None
+    expected_version: int | None = None
+    time: datetime | None = None
+    source: CommandSource | None = None
+
+
+def event_headers(
+    *,
+    id: str,
+    source: str,
+    type: str,
+    time: str | datetime,
+    subject: str,
+    entity_version: int,
+    causation_id: str | None = None,
+    correlation_id: str | None = None,
+    command_id: str | None = None,
+    actor: str | None = None,
+    recorded: str | datetime | None = None,
+    commit: tuple[str, int, int] | None = None,
+    extra: Iterable[Header] = (),
+) -> list[Header]:
+    """The headers of an event.
+
+    Arguments: id: a UUIDv7; source: who writes, a URI reference; time, recorded: texts of `time_text`, made
+    once per batch, or datetimes; subject: the entity's id; commit: (command id, index, count) over the events
+    of one command, so that any reader can see a torn one; extra: more headers, as they are.
+    """
+    headers = [
+        SPECVERSION,
+        ("ce_id", id.encode()),
+        ("ce_source", source.encode()),
+        ("ce_type", type.encode()),
+        ("ce_time", time_bytes(time)),
+        ("ce_subject", subject.encode()),
+        JSON,
+        ("ce_entityversion", b"%d" % entity_version),
+    ]
+    add_causes(headers, causation_id, correlation_id, actor)
+    if command_id is not None:
+        headers.append(("ce_commandid", command_id.encode()))
+    if recorded is not None:
+        headers.append(("hw_recorded", time_bytes(recorded)))
+    if commit is not None:
+        headers.append(("hw_commit", b"%b;%d;%d" % (commit[0].encode(), commit[1], commit[2])))
+    headers.extend(extra)
+    return headers
+
+
+def command_headers(
+    *,
+    id: str,
+    source: str,
+    type: str,
+    subject: str,
+    time: str | datetime | None = None,
+    causation_id: str | None = None,
+    correlation_id: str | None = None,
+    actor: str | None = None,
+    reply_to: str | None = None,
+    client: str | None = None,
+    expected_version: int | None = None,
+    sent_by: CommandSource | None = None,
+    extra: Iterable[Header] = (),
+) -> list[Header]:
+    """The headers of a command; see `event_headers` and `CommandHeaders`."""
+    headers = [
+        SPECVERSION,
+        ("ce_id", id.encode()),
+        ("ce_source", source.encode()),
+        ("ce_type", type.encode()),
+        ("ce_subject", subject.encode()),
+        JSON,
+    ]
+    if time is not None:
+        headers.append(("ce_time", time_bytes(time)))
+    add_causes(headers, causation_id, correlation_id, actor)
+    if reply_to is not None:
+        headers.append(("hw_replyto", reply_to.encode()))
+    if client is not None:
+        headers.append(("hw_client", client.encode()))
+    if expected_version is not None:
+        headers.append(("hw_expected", b"%d" % expected_version))
+    if sent_by is not None:
+        headers.append(("hw_source", sent_by.text().encode()))
+    headers.extend(extra)
+    return headers
+
+
+def add_causes(headers: list[Header], causation_id: str | None, correlation_id: str | None, actor: str | None) -> None:
+    if causation_id is not None:
+        headers.append(("ce_causationid", causation_id.encode()))
+    if correlation_id is not None:
+        headers.append(("ce_correlationid", correlation_id.encode()))
+    if actor is not None:
+        kind = actor.partition(":")[0]
+        headers.append(("ce_authid", actor.encode()))
+        headers.append(("ce_authtype", kind.encode() if kind in AUTH_TYPES else b"unknown"))
+
+
+def time_bytes(time: str | datetime) -> bytes:
+    return (time if isinstance(time, str) else time_text(time)).encode()
+
+
+def read_meta(
+    topic: str,
+    partition: int,
+    offset: int,
+    key: bytes | None,
+    headers: Headers,
+    timestamp_ms: int,
+    payload_time: datetime | None = None,
+    type: str | None = None,
+) -> Meta | Unreadable:
+    """The envelope of a record.
+
+    Arguments: timestamp_ms: the record's own time, since 1970; payload_time, type: what the payload says,
+    used where the headers are silent.
+    """
+    try:
+        get = dict(headers).get
+        said = get("ce_time")
+        recorded = get("hw_recorded")
+        version = get("ce_entityversion")
+        subject = get("ce_subject", key)
+        return Meta(
+            id=text_of(get("ce_id")) or f"{topic}-{partition}-{offset}",
+            type=text_of(get("ce_type")) or type or "",
+            time=parse_time(said.decode()) if said else payload_time or record_time(timestamp_ms),
+            recorded=parse_time(recorded.decode()) if recorded else None,
+            entity=entity_of_topic(topic),
+            entity_id=subject.decode() if subject else "",
+            version=int(version) if version else None,
+            command_id=text_of(get("ce_commandid")),
+            causation_id=text_of(get("ce_causationid")),
+            correlation_id=text_of(get("ce_correlationid")),
+            actor=text_of(get("ce_authid")),
+            topic=topic,
+            partition=partition,
+            offset=offset,
+        )
+    except (ValueError, OverflowError) as reason:  # UnicodeDecodeError is a ValueError
+        return bad_headers(key, headers, reason)
+
+
+def read_command_headers(headers: Headers) -> CommandHeaders | Unreadable:
+    """What a command asks of its owner, from its headers."""
+    try:
+        get = dict(headers).get
+        expected, said, source = get("hw_expected"), get("ce_time"), get("hw_source")
+        return CommandHeaders(
+            text_of(get("hw_replyto")),
+            text_of(get("hw_client")),
+            int(expected) if expected else None,
+            parse_time(said.decode()) if said else None,
+            CommandSource.parse(source.decode()) if source else None,
+        )
+    except ValueError as reason:
+        return bad_headers(None, headers, reason)
+
+
+def text_of(value: bytes | None) -> str | None:
+    return value.decode() if value else None
+
+
+def record_time(timestamp_ms: int) -> datetime:
+    return EPOCH + timedelta(milliseconds=timestamp_ms)
+
+
+def entity_of_topic(topic: str) -> str:
+    for end in TOPIC_ENDS:
+        if topic.endswith(end):
+            return topic[: -len(end)]
+    return topic
+
+
+def bad_headers(key: bytes | None, headers: Headers, reason: Exception) -> Unreadable:
+    """Finds the part that is to blame; only then, since it hardly ever happens."""
+    for name, value in [("the key", key), *headers]:
+        try:
+            text_of(value)
+        except UnicodeDecodeError:
+            return Unreadable("bad_headers", None, None, f"{name} is not UTF-8: {value!r}")
+    return Unreadable("bad_headers", None, None, f"a header cannot be read: {reason}")

@@ -1,0 +1,225 @@
+"""Messages as flat JSON, readable by anyone: `{"eventType":"OrderPlaced","eventVersion":1,…,"timestamp":…}`.
+
+Writing is one msgspec pass with the head and the time put around it. Reading has two ways:
+
+- A value that begins exactly as this codec writes the current version of a known class is decoded at once, by
+  one decoder for all classes (their `eventType` is the tag of a union).
+- Everything else (another order of fields, white space, no version, old versions, foreign or broken bytes) is
+  first asked for its type and version only. Only when the version is the class's own are the fields read: a
+  payload of version 1 that happens to fit the class of version 2 must not pass as one.
+
+Nothing that a record holds raises: what cannot be read becomes `Unreadable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import repeat
+from typing import Any, Final, Generic, TypeVar, Union, cast
+
+import msgspec
+
+from headwater.errors import Misuse
+from headwater.messages.declare import TYPE_FIELDS, Message, members_of
+from headwater.messages.shapes import complaint_about
+from headwater.messages.times import parse_time, time_text
+from headwater.messages.unreadable import Unreadable
+
+M = TypeVar("M", bound=Message)
+
+VERSION_FIELDS: Final = {"event": "eventVersion", "command": "commandVersion", "timeout": "timeoutVersion"}
+BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class JsonCodec(Generic[M]):
+    """Reads and writes the messages of given classes; a family stands for its members. Thread-safe.
+
+    Arguments: classes: all of one kind (events, commands or timeouts); type_field, version_field: the JSON
+    fields that say what a record is (None: `eventType` and `eventVersion`, or the same of the other kinds);
+    time_field: the field that carries when it happened.
+    Raises: Misuse when two classes share a wire name or a field has the name of one of these.
+    """
+
+    def __init__(
+        self,
+        classes: Iterable[type[M]],
+        *,
+        type_field: str | None = None,
+        version_field: str | None = None,
+        time_field: str = "timestamp",
+    ) -> None:
+        members = concrete(classes)
+        kind = one_kind(members)
+        self.type_field = type_field or TYPE_FIELDS[kind]
+        self.version_field = version_field or VERSION_FIELDS[kind]
+        self.time_field = time_field
+        refuse_taken_names(members, {self.type_field, self.version_field, time_field})
+        self.classes: dict[str, type[M]] = by_wire_name(members)
+        self._encode = msgspec.json.Encoder().encode
+        self._heads = {cls: self._head(cls, kind) for cls in members}
+        self._suffix: tuple[datetime | None, bytes] = (None, b"}")
+        self._union = msgspec.json.Decoder(Union[tuple(members)]).decode  # noqa: UP007 -- made from a tuple
+        self._single = {cls: msgspec.json.Decoder(cls).decode for cls in members}
+        self._header = self._header_decoder()
+        own = self.type_field == TYPE_FIELDS[kind]  # else the union has no tag to go by
+        self._prefixes = tuple(head for head, _ in self._heads.values()) if own else ()
+        # An event always carries its version in its head, a command only from version 2 on.
+        self._stray_version = b"" if kind == "event" else f'"{self.version_field}"'.encode()
+
+    def _head(self, cls: type[M], kind: str) -> tuple[bytes, int]:
+        """What the JSON of a class begins with, and how much of msgspec's output it replaces."""
+        quote = msgspec.json.encode
+        info = cls.__hw__
+        head = b"{" + quote(self.type_field) + b":" + quote(info.wire_name) + b","
+        if kind == "event" or info.version > 1:
+            head += quote(self.version_field) + b":" + quote(info.version) + b","
+        return head, len(b"{" + quote(TYPE_FIELDS[info.kind]) + b":" + quote(info.wire_name) + b",")
+
+    def _header_decoder(self) -> msgspec.json.Decoder[Any]:
+        fields = {"type": self.type_field, "version": self.version_field, "time": self.time_field}
+        header = msgspec.defstruct(
+            "Header",
+            [("type", str | None, None), ("version", int | None, None), ("time", Any, None)],
+            rename=fields,
+        )
+        return msgspec.json.Decoder(header)
+
+    def encode(self, message: M, time: datetime | None = None) -> bytes:
+        """The record's value. `time` is when it happened. Raises Misuse for a message of another class, and
+        for text that is not Unicode."""
+        suffix = self._suffix
+        if suffix[0] is not time:
+            text = b"}" if time is None else self._time_suffix(time)
+            self._suffix = suffix = (time, text)
+        try:
+            head, cut = self._heads[type(message)]
+            return head + self._encode(message)[cut:-1] + suffix[1]
+        except KeyError:
+            raise Misuse(
+                f"{type(message).__name__} is not one of this codec's classes: {', '.join(self.classes)}"
+            ) from None
+        except (UnicodeEncodeError, TypeError, ValueError, RecursionError) as reason:
+            raise Misuse(f"{type(message).__name__} cannot be written as JSON: {reason}") from reason
+
+    def _time_suffix(self, time: datetime) -> bytes:
+        return b"," + msgspec.json.encode(self.time_field) + b":" + f'"{time_text(time)}"}}'.encode()
+
+    def decode(self, value: bytes | None) -> M | Unreadable:
+        """The message in a record's value, or why there is none."""
+        if value is not None and value.startswith(self._prefixes):
+            if self._stray_version and self._stray_version in value:
+                return self._decode_by_header(value)
+            try:
+                return cast("M", self._union(value))
+            except BROKEN:
+                pass  # the slower way finds out what is wrong, and words it
+        return self._decode_by_header(value)
+
+    def decode_many(self, values: Sequence[bytes | None]) -> list[M | Unreadable]:
+        """As `decode`, for a batch. Costs hardly more than the decoder when every value is of the usual form."""
+        if not self._stray_version and None not in values:
+            try:
+                if all(map(bytes.startswith, cast("Sequence[bytes]", values), repeat(self._prefixes))):
+                    return list(map(self._union, cast("Sequence[bytes]", values)))
+            except BROKEN:
+                pass  # at least one is broken: look at each
+        return list(map(self.decode, values))
+
+    def _decode_by_header(self, value: bytes | None) -> M | Unreadable:
+        if value is None:
+            return Unreadable("tombstone", None, None, "the record has no value")
+        header = self._read_header(value)
+        if isinstance(header, Unreadable):
+            return header
+        name, version = header.type, 1 if header.version is None else header.version
+        if name is None:
+            return Unreadable("no_type", None, header.version, f"no field {self.type_field!r} says what it is")
+        cls = self.classes.get(name)
+        if cls is None:
+            return Unreadable("unknown_type", name, version, f"no class here has the wire name {name!r}")
+        if version != cls.__hw__.version:
+            return other_version(cls, version)
+        return self._decode_as(cls, value)
+
+    def _decode_as(self, cls: type[M], value: bytes) -> M | Unreadable:
+        info = cls.__hw__
+        try:
+            message = self._single[cls](value)
+        except msgspec.ValidationError as reason:
+            return Unreadable("wrong_type", info.wire_name, info.version, str(reason))
+        except BROKEN as reason:
+            return Unreadable("bad_bytes", info.wire_name, info.version, str(reason))
+        complaint = complaint_about(message)  # what JSON can say and a message cannot hold: "NaN", an empty key
+        if complaint is not None:
+            return Unreadable("wrong_type", info.wire_name, info.version, complaint)
+        return message
+
+    def _read_header(self, value: bytes) -> Any:
+        try:
+            return self._header.decode(value)
+        except msgspec.ValidationError as reason:
+            return Unreadable("wrong_type", None, None, str(reason))
+        except BROKEN as reason:
+            return Unreadable("bad_bytes", None, None, str(reason))
+
+    def payload_time(self, value: bytes | None) -> datetime | Unreadable | None:
+        """When a record happened by its own account; None where it does not say. For records without headers."""
+        if value is None:
+            return None
+        header = self._read_header(value)
+        if isinstance(header, Unreadable) or header.time is None:
+            return header if isinstance(header, Unreadable) else None
+        try:
+            return parse_time(header.time)
+        except (TypeError, ValueError) as reason:
+            place = f"no time (RFC 3339, with a zone) - at `$.{self.time_field}`"
+            return Unreadable("wrong_type", header.type, header.version, f"{reason}: {place}")
+
+
+def other_version(cls: type[Message], version: int) -> Unreadable:
+    info = cls.__hw__
+    if version < info.version:
+        why = f"version {version} of {info.wire_name}, which is at version {info.version} here: no upcaster took it"
+        return Unreadable("old_version", info.wire_name, version, why)
+    why = f"version {version} of {info.wire_name} is newer than version {info.version} here: a newer program wrote it"
+    return Unreadable("unknown_version", info.wire_name, version, why)
+
+
+def concrete(classes: Iterable[type[M]]) -> list[type[M]]:
+    found: list[type[M]] = []
+    for cls in classes:
+        found += cast("list[type[M]]", members_of(cls)) if cls.__hw__.family else [cls]
+    return list(dict.fromkeys(found))
+
+
+def one_kind(classes: Sequence[type[Message]]) -> Any:
+    kinds = {cls.__hw__.kind for cls in classes}
+    if len(kinds) == 1 and kinds <= TYPE_FIELDS.keys():
+        return kinds.pop()
+    raise Misuse(
+        f"a codec takes events, commands or timeouts, at least one and all of one kind, not "
+        f"{', '.join(sorted(kinds)) or 'none'}"
+    )
+
+
+def by_wire_name(classes: Iterable[type[M]]) -> dict[str, type[M]]:
+    names: dict[str, type[M]] = {}
+    for cls in classes:
+        other = names.setdefault(cls.__hw__.wire_name, cls)
+        if other is not cls:
+            raise Misuse(
+                f"{cls.__qualname__} and {other.__qualname__} have the same wire name {cls.__hw__.wire_name!r}: "
+                f'give one of them another, class {cls.__name__}(…, name="…")'
+            )
+    return names
+
+
+def refuse_taken_names(classes: Iterable[type[Message]], taken: set[str]) -> None:
+    for cls in classes:
+        for name, wire in zip(cls.__struct_fields__, cls.__struct_encode_fields__, strict=True):
+            if wire in taken:
+                raise Misuse(
+                    f"{cls.__name__}.{name} would be written as {wire!r}, which the record itself uses: rename it, "
+                    f'or write {name}: … = hw.field(name="…")'
+                )
