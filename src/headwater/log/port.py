@@ -150,7 +150,8 @@ class Reader(Protocol):
 
     def assign(self, positions: Positions) -> None:
         """Reads these partitions from these positions from now on, and no others. A position below the first
-        kept record raises `Unavailable` at the next read, with the lost range."""
+        kept record raises `Unavailable` at the next read, with the lost range; so does one beyond the end. An
+        unknown topic or partition raises `Misuse`, here or at the next read."""
         ...
 
     def read(self, max_records: int, timeout_s: float) -> Batch:
@@ -159,7 +160,9 @@ class Reader(Protocol):
         caller holds the log back, not the memory."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Wakes a `read` that waits in another thread; it returns an empty batch."""
+        ...
 
 
 Fence = object
@@ -178,8 +181,8 @@ class Member(Protocol):
     def id(self) -> str: ...
 
     def read(self, max_records: int, timeout_s: float) -> Batch:
-        """As `Reader.read`; also carries assignments and revocations. `max_records` 0 keeps the membership
-        alive without taking records."""
+        """As `Reader.read`; also carries assignments and revocations, for which it does not wait longer than
+        for records. `max_records` 0 keeps the membership alive without taking records."""
         ...
 
     def start(self, positions: Positions) -> None:

@@ -1,0 +1,60 @@
+"""What every log accepts, checked before anything is written.
+
+The limits are Kafka's defaults, also on the embedded logs: a system that grew on one file must fit a cluster.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from headwater.errors import Misuse
+from headwater.log.port import NewRecord, TopicSpec
+
+MAX_RECORD_BYTES = 1_000_000
+"""The most that key, value and headers of one record may have together."""
+
+_TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+
+
+def size_bytes(record: NewRecord) -> int:
+    """Key, value and headers of a record together."""
+    size = len(record.key or b"") + len(record.value or b"")
+    for name, value in record.headers:
+        size += len(name) + len(value)
+    return size
+
+
+def check_size(record: NewRecord) -> None:
+    """Raises `Misuse`, naming topic, key and size, when the record is over `MAX_RECORD_BYTES`."""
+    size = size_bytes(record)
+    if size > MAX_RECORD_BYTES:
+        raise Misuse(
+            f"a record for topic {record.topic}, key {record.key!r:.100}, has {size:,} bytes; at most "
+            f"{MAX_RECORD_BYTES:,} are possible: keep large content elsewhere and put its address in the record"
+        )
+
+
+def check_partition(record: NewRecord, partitions: int) -> None:
+    """Raises `Misuse` when the topic has no such partition."""
+    if not 0 <= record.partition < partitions:
+        raise Misuse(
+            f"topic {record.topic} has {partitions} partitions, numbered from 0; there is no {record.partition}"
+        )
+
+
+def check_specs(specs: Sequence[TopicSpec]) -> None:
+    """Raises `Misuse` for names that Kafka would refuse and for topics without partitions."""
+    for spec in specs:
+        if not _TOPIC_NAME.fullmatch(spec.name) or spec.name in (".", ".."):
+            raise Misuse(f"{spec.name!r} cannot name a topic: use 1 to 249 letters, digits, dots, hyphens, underscores")
+        if spec.partitions < 1:
+            raise Misuse(f"topic {spec.name} needs at least one partition, not {spec.partitions}")
+
+
+def unknown_topic(topic: str) -> Misuse:
+    return Misuse(f"there is no topic {topic}: create it first, or look for it with `hw topics`")
+
+
+def unknown_partition(topic: str, partition: int, partitions: int) -> Misuse:
+    return Misuse(f"topic {topic} has {partitions} partitions, numbered from 0; there is no {partition}")

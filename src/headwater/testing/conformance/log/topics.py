@@ -1,0 +1,126 @@
+"""Topics: how they are made and described, and what is asked of them without reading."""
+
+from __future__ import annotations
+
+import pytest
+
+from headwater.errors import Misuse
+from headwater.log.port import Log, NewRecord, TopicPartition, TopicSpec
+from headwater.testing.conformance.log.waiting import (
+    Expectations,
+    MakeLog,
+    carry_out,
+    fresh,
+    make_topic,
+    numbered,
+    numbers,
+    read_topic,
+    settled_ends,
+    writing,
+)
+
+
+class TopicConformance(Expectations):
+    def test_a_topic_is_described_as_it_was_asked_for(self, make_log: MakeLog) -> None:
+        log, other = make_log(), make_log()
+        specs = [
+            TopicSpec(fresh("plain"), 3),
+            TopicSpec(fresh("kept-a-day"), 1, retention_ms=86_400_000, log_time=True),
+            TopicSpec(fresh("compacted"), 2, compacted=True),
+        ]
+        log.create_topics(specs)
+        for topics in (log.topics(), other.topics()):
+            for spec in specs:
+                topic = topics[spec.name]
+                assert (topic.name, topic.partitions) == (spec.name, spec.partitions)
+                assert (topic.retention_ms, topic.compacted) == (spec.retention_ms, spec.compacted)
+                assert topic.log_time == spec.log_time
+        assert len({log.topics()[spec.name].id for spec in specs}) == 3
+        assert all(log.topics()[spec.name].id == other.topics()[spec.name].id for spec in specs)
+
+    def test_a_topic_that_exists_stays_as_it_is(self, make_log: MakeLog) -> None:
+        log = make_log()
+        topic = make_topic(log, 2)
+        before = log.topics()[topic]
+        new = fresh("new")
+        make_log().create_topics([TopicSpec(topic, 5, compacted=True), TopicSpec(new, 1)])
+        assert log.topics()[topic] == before
+        assert log.topics()[new].partitions == 1
+
+    def test_a_topic_needs_a_name_and_partitions(self, log: Log) -> None:
+        for spec in (TopicSpec("", 1), TopicSpec("a b", 1), TopicSpec("x" * 250, 1), TopicSpec(fresh("t"), 0)):
+            with pytest.raises(Misuse):
+                log.create_topics([spec])
+
+    def test_every_handle_gives_the_same_log_id(self, make_log: MakeLog) -> None:
+        first, second = make_log(), make_log()
+        assert first.id
+        assert first.id == second.id
+
+    def test_asking_about_an_unknown_topic_is_misuse(self, log: Log) -> None:
+        unknown = [TopicPartition(fresh("unknown"), 0)]
+        for ask in (log.begins, log.ends, lambda p: log.positions_at(p, 0)):
+            with pytest.raises(Misuse, match="unknown-"):
+                ask(unknown)
+
+    def test_an_empty_topic_begins_and_ends_at_0(self, log: Log) -> None:
+        partitions = [TopicPartition(make_topic(log, 2), p) for p in (0, 1)]
+        zero = dict.fromkeys(partitions, 0)
+        assert log.begins(partitions) == log.ends(partitions) == log.ends(partitions, committed=False) == zero
+
+    def test_ends_move_past_what_was_written(self, log: Log) -> None:
+        topic = make_topic(log, 2)
+        offsets = log.append(numbered(topic, 1, range(3)))
+        ends = settled_ends(log, topic, self.patience_s)
+        assert ends[TopicPartition(topic, 0)] == 0
+        assert ends[TopicPartition(topic, 1)] > offsets[-1]
+
+    def test_the_position_at_a_time_is_the_first_record_at_or_after_it(self, log: Log) -> None:
+        topic = make_topic(log, 2)
+        at = TopicPartition(topic, 0)
+        times = [1_000_000, 2_000_000, 3_000_000]
+        offsets = log.append([NewRecord(topic, 0, b"k", b"%d" % t, timestamp_ms=t) for t in times])
+        ends = settled_ends(log, topic, self.patience_s)
+        expected = {0: offsets[0], 1_000_000: offsets[0], 1_000_001: offsets[1], 3_000_000: offsets[2]}
+        for time_ms, offset in expected.items():
+            assert log.positions_at([at], time_ms) == {at: offset}, time_ms
+        nothing_later = log.positions_at(list(ends), 3_000_001)
+        assert nothing_later == ends
+
+    def test_a_compacted_topic_keeps_the_latest_record_of_each_key(self, log: Log) -> None:
+        topic = make_topic(log, compacted=True)
+        writer = log.writer(fresh("writer"))
+        carry_out(writer, writing(numbered(topic, 0, range(30))), self.patience_s)
+        carry_out(writer, writing(numbered(topic, 0, range(30, 55))), self.patience_s)
+        records = read_topic(log, topic, self.patience_s)
+        latest = {record.key: int(record.value or b"") for record in records}
+        assert latest == {b"key-%d" % (n % 10): n for n in range(45, 55)}
+        assert numbers(records) == sorted(numbers(records))
+        if self.compacts_at_once:
+            assert numbers(records) == list(range(45, 55))
+
+    def test_the_records_of_one_key_are_found_among_others(self, log: Log) -> None:
+        topic = make_topic(log, 2)
+        log.append(numbered(topic, 0, range(500)))
+        log.append(numbered(topic, 1, range(500, 1000)))
+        settled_ends(log, topic, self.patience_s)
+        before = log.records_read
+        found = log.keyed(TopicPartition(topic, 0), b"key-7")
+        assert numbers(found) == list(range(7, 500, 10))
+        assert [r.offset for r in found] == sorted(r.offset for r in found)
+        assert {(r.topic, r.partition, r.key) for r in found} == {(topic, 0, b"key-7")}
+        if log.embedded:
+            assert log.records_read - before == 50, "the cost follows the key's records"
+        assert log.keyed(TopicPartition(topic, 1), b"key-7")[0].value == b"507"
+        assert log.keyed(TopicPartition(topic, 0), b"nobody") == []
+
+    def test_the_records_of_a_key_grow_with_each_commit(self, make_log: MakeLog) -> None:
+        log, other = make_log(), make_log()
+        topic = make_topic(log)
+        partition = TopicPartition(topic, 0)
+        writer = log.writer(fresh("writer"))
+        for count in range(1, 4):
+            carry_out(writer, writing(numbered(topic, 0, [count * 10])), self.patience_s)
+            settled_ends(other, topic, self.patience_s)
+            for handle in (log, other):
+                assert numbers(handle.keyed(partition, b"key-0")) == [n * 10 for n in range(1, count + 1)]
