@@ -90,6 +90,10 @@ class ReadingLoop:
         self._thread = threading.Thread(target=self._run, name=self.status.name, daemon=True)
         self._thread.start()
 
+    def ask_to_stop(self) -> None:
+        """Makes the loop end after the batch under way, without waiting for it."""
+        self._stop.set()
+
     def stop(self, timeout_s: float = 30.0) -> None:
         """Leaves the group after the batch under way. Idempotent."""
         self._stop.set()

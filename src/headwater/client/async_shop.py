@@ -1,0 +1,189 @@
+"""`AsyncShop`: the asynchronous face. Commands wait without a thread; what reads the log or a store runs in one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+from headwater.client.desk import Desk, Parcel
+from headwater.client.read_models import After, ReadModels
+from headwater.client.receipts import Receipt, Sending, receipt_of
+from headwater.client.requests import OWNER_CHECK_S, reverting, state_of
+from headwater.client.shop import TIMEOUT_S
+from headwater.entities.aggregate import Aggregate
+from headwater.entities.travel import Moment
+from headwater.errors import HeadwaterError, NotFound
+from headwater.messages.declare import Command, Event, State
+from headwater.messages.envelope import Recorded
+from headwater.owners.replies import Reply
+
+A = TypeVar("A", bound=Aggregate[Any])
+E = TypeVar("E", bound=Event)
+R = TypeVar("R", bound=State)
+T = TypeVar("T")
+
+
+class AsyncShop:
+    """As `Shop`, for `async with`. Belongs to one event loop. Arguments and errors are those of `Shop`."""
+
+    def __init__(self, desk: Desk, models: ReadModels) -> None:
+        self._desk, self._models = desk, models
+
+    async def send(
+        self,
+        command: Command,
+        *,
+        command_id: str | None = None,
+        expected_version: int | None = None,
+        time: datetime | None = None,
+        actor: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Receipt:
+        """See `Shop.send`."""
+        desk = self._desk
+        parcel = desk.pack(Sending(command, command_id, expected_version, time, actor))
+        return receipt_of(await self._ask(parcel, timeout_s), desk.log.id)
+
+    async def send_many(
+        self, commands: Iterable[Command | Sending], *, in_flight: int = 1000, timeout_s: float = TIMEOUT_S
+    ) -> AsyncIterator[Receipt | HeadwaterError]:
+        """See `Shop.send_many`."""
+        under_way: list[asyncio.Task[Receipt | HeadwaterError]] = []
+        for command in commands:
+            sending = command if isinstance(command, Sending) else Sending(command)
+            under_way.append(asyncio.ensure_future(self._outcome(sending, timeout_s)))
+            if len(under_way) >= in_flight:
+                yield await under_way.pop(0)
+        for task in under_way:
+            yield await task
+
+    async def append(
+        self,
+        aggregate: type[Aggregate[E]],
+        entity_id: str,
+        events: Iterable[E],
+        *,
+        expected_version: int | None = None,
+        command_id: str | None = None,
+        time: datetime | None = None,
+        actor: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Receipt:
+        """See `Shop.append`."""
+        desk = self._desk
+        parcel = desk.append(
+            desk.behaviour(aggregate),
+            entity_id,
+            events,
+            expected_version=expected_version,
+            command_id=command_id,
+            time=time,
+            actor=actor,
+        )
+        return receipt_of(await self._ask(parcel, timeout_s), desk.log.id)
+
+    async def outcome(
+        self, aggregate: type[Aggregate[Any]], entity_id: str, command_id: str, *, timeout_s: float = TIMEOUT_S
+    ) -> Receipt | None:
+        """See `Shop.outcome`."""
+        desk = self._desk
+        reply = await self._ask(desk.get(desk.behaviour(aggregate), entity_id, command_id), timeout_s)
+        return receipt_of(reply, desk.log.id) if reply.command_id == command_id else None
+
+    async def get(
+        self,
+        aggregate: type[A],
+        entity_id: str,
+        *,
+        as_of: datetime | None = None,
+        known_at: datetime | None = None,
+        at_version: int | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> A:
+        """See `Shop.get`."""
+        desk, behaviour = self._desk, self._desk.behaviour(aggregate)
+        moment = Moment(as_of, known_at, at_version)
+        if moment.past:
+            return await asyncio.to_thread(desk.past, behaviour, entity_id, moment)
+        return state_of(behaviour, await self._ask(desk.get(behaviour, entity_id), timeout_s))
+
+    async def find(self, aggregate: type[A], entity_id: str, **moment: Any) -> A | None:
+        """See `Shop.find`."""
+        try:
+            return await self.get(aggregate, entity_id, **moment)
+        except NotFound:
+            return None
+
+    async def version(self, aggregate: type[Aggregate[Any]], entity_id: str, *, timeout_s: float = TIMEOUT_S) -> int:
+        """See `Shop.version`."""
+        desk = self._desk
+        return (await self._ask(desk.get(desk.behaviour(aggregate), entity_id), timeout_s)).version
+
+    async def history(self, aggregate: type[Aggregate[E]], entity_id: str) -> list[Recorded[E]]:
+        """See `Shop.history`."""
+        return await asyncio.to_thread(self._desk.history, self._desk.behaviour(aggregate), entity_id)
+
+    async def revert(
+        self,
+        aggregate: type[A],
+        entity_id: str,
+        *,
+        to_version: int,
+        actor: str | None = None,
+        command_id: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Receipt:
+        """See `Shop.revert`."""
+        desk, behaviour = self._desk, self._desk.behaviour(aggregate)
+        parcel = await asyncio.to_thread(reverting, desk, behaviour, entity_id, to_version, actor, command_id)
+        return receipt_of(await self._ask(parcel, timeout_s), desk.log.id)
+
+    async def row(self, model: type[R], *key: Any, after: After = None, timeout_s: float = TIMEOUT_S) -> R | None:
+        """See `Shop.row`."""
+        return await asyncio.to_thread(self._models.row, model, key, after, timeout_s)
+
+    async def rows(self, model: type[R], *, after: After = None, timeout_s: float = TIMEOUT_S, **equal: Any) -> list[R]:
+        """See `Shop.rows`."""
+        return await asyncio.to_thread(self._models.rows, model, equal, after, timeout_s)
+
+    async def query(
+        self, sql: str, *arguments: Any, into: type[T], after: After = None, timeout_s: float = TIMEOUT_S
+    ) -> list[T]:
+        """See `Shop.query`."""
+        return await asyncio.to_thread(self._models.query, sql, arguments, into, after, timeout_s)
+
+    async def lag(self) -> Mapping[str, int]:
+        """See `Shop.lag`."""
+        return await asyncio.to_thread(self._models.lag)
+
+    # --- waiting without a thread
+
+    async def _ask(self, parcel: Parcel, timeout_s: float) -> Reply:
+        loop = asyncio.get_running_loop()
+        settled: asyncio.Future[None] = loop.create_future()
+
+        def wake() -> None:
+            if not settled.done():
+                settled.set_result(None)
+
+        parcel.pending.callback = lambda pending: loop.call_soon_threadsafe(wake)
+        if self._desk.log.embedded:
+            self._desk.dispatch((parcel,), lead=False)
+        else:
+            await asyncio.to_thread(self._desk.dispatch, (parcel,))
+        waited = 0.0
+        while not settled.done() and waited < timeout_s:
+            share = min(OWNER_CHECK_S, timeout_s - waited)
+            await asyncio.wait((settled,), timeout=share)
+            waited += share
+            if not settled.done() and waited < timeout_s:
+                await asyncio.to_thread(self._desk.check_owner, parcel.entity)
+        return self._desk.finish(parcel.pending, timeout_s)
+
+    async def _outcome(self, sending: Sending, timeout_s: float) -> Receipt | HeadwaterError:
+        try:
+            return receipt_of(await self._ask(self._desk.pack(sending), timeout_s), self._desk.log.id)
+        except HeadwaterError as error:
+            return error

@@ -1,0 +1,241 @@
+"""The one logic behind `Shop` and `AsyncShop`: which way a command goes, and how entities are read.
+
+A command goes to the owner in this process if the log is embedded and the partition is its own, and travels
+otherwise. Everything that is read of an entity afterwards waits until the log shows what this client was
+answered: a reply is proof of the commit, not of its visibility.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from headwater.client.receipts import Pending, Sending
+from headwater.client.travelling import Post
+from headwater.entities.aggregate import Aggregate
+from headwater.entities.behaviour import Behaviour
+from headwater.entities.travel import Moment, as_known_at, as_of, at_version
+from headwater.environment import Environment
+from headwater.errors import HeadwaterError, Misuse, NotFound, Unavailable
+from headwater.log.port import Fenced, Log, NewRecord, TopicPartition
+from headwater.log.topology import Topology, commands_topic, events_topic
+from headwater.messages.builtin import Append, Get, Reverted
+from headwater.messages.declare import Command, Event, key_of
+from headwater.messages.envelope import Recorded, command_headers
+from headwater.messages.json_codec import JsonCodec
+from headwater.owners.arriving import Arrived
+from headwater.owners.owner import NotMine, Owner
+from headwater.owners.replies import Reply
+
+A = TypeVar("A", bound=Aggregate[Any])
+
+VISIBLE_S = 10.0
+
+
+class Parcel:
+    """A command ready to go: encoded once, whichever way it takes."""
+
+    __slots__ = ("arrived", "entity", "pending", "sending")
+
+    def __init__(self, entity: str, arrived: Arrived, pending: Pending, sending: Sending) -> None:
+        self.entity, self.arrived, self.pending, self.sending = entity, arrived, pending, sending
+
+
+class Desk:
+    """Sends commands and reads entities.
+
+    Arguments: log, topology; behaviours: by aggregate class; owners: those of this process, by entity type;
+    post: for commands that travel; source: the app's name.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        topology: Topology,
+        behaviours: Mapping[type, Behaviour[Any]],
+        owners: Mapping[str, Owner],
+        post: Post,
+        *,
+        source: str,
+        environment: Environment,
+    ) -> None:
+        self.log, self.topology, self.behaviours, self.environment = log, topology, behaviours, environment
+        self._owners, self._post, self._source = owners, post, source
+        self._codecs: dict[type, JsonCodec[Any]] = {}
+        self._seen: dict[TopicPartition, int] = {}
+        self._seen_lock = threading.Lock()
+
+    # --- commands
+
+    def pack(self, sending: Sending, target: tuple[str, str] | None = None) -> Parcel:
+        """Encodes a command. `target`: entity type and id, for the commands that any entity understands.
+
+        Raises: Misuse: not a command, or a naive time.
+        """
+        command = sending.command
+        if not isinstance(command, Command):
+            raise Misuse(f"send takes a command, not {type(command).__name__}")
+        if sending.time is not None and sending.time.tzinfo is None:
+            raise Misuse("time must be aware, such as datetime(2024, 4, 10, tzinfo=UTC)")
+        entity, entity_id = target or (str(type(command).__hw__.entity), key_of(command))
+        key = entity_id.encode()
+        command_id = sending.command_id or self.environment.new_id()
+        pending = Pending(command_id)
+        arrived = Arrived(
+            command_id,
+            key,
+            self._codec(type(command)).encode(command, None),
+            self.topology.partition(entity, key),
+            message=command,
+            expected=sending.expected_version,
+            time=sending.time,
+            actor=sending.actor,
+        )
+        return Parcel(entity, arrived, pending, sending)
+
+    def dispatch(self, parcels: Sequence[Parcel], *, lead: bool = True) -> None:
+        """Sends the parcels on their way, in order per entity. Their pendings are settled later, or already.
+
+        Raises: Unavailable: nobody owns one of the entity types; what was sent before stays sent.
+        """
+        direct: dict[str, list[Arrived]] = {}
+        travelling: dict[str, list[Parcel]] = {}
+        for parcel in parcels:
+            owner = self._owners.get(parcel.entity)
+            if owner is not None and self.log.embedded and owner.owns(parcel.arrived.partition):
+                parcel.arrived.answer = self._answer_of(parcel)
+                direct.setdefault(parcel.entity, []).append(parcel.arrived)
+            else:
+                travelling.setdefault(parcel.entity, []).append(parcel)
+        for entity, commands in direct.items():
+            self._owners[entity].submit(commands, lead=lead)
+        for entity, group in travelling.items():
+            self._post.send(entity, [self._record(parcel) for parcel in group], [parcel.pending for parcel in group])
+
+    def finish(self, pending: Pending, waited_s: float) -> Reply:
+        """The reply of a pending that was waited for. Raises: what the command was answered with, Unknown,
+        Unavailable when its owner is gone."""
+        if pending.result is None:
+            self._post.forget(pending)
+        reply = pending.reply(waited_s)
+        self._note(reply)
+        return reply
+
+    def check_owner(self, entity: str) -> None:
+        """Raises: Unavailable: nobody owns the entity type."""
+        if entity not in self._owners:
+            self._post.check_owner(entity)
+
+    # --- entities
+
+    def behaviour(self, aggregate: type[A]) -> Behaviour[A]:
+        """Raises: Misuse: the app does not know the aggregate."""
+        found = self.behaviours.get(aggregate)
+        if found is None:
+            raise Misuse(f"{aggregate.__name__} is not among the app's aggregates; add it to hw.App(aggregates=[...])")
+        return found
+
+    def behaviour_of(self, entity: str) -> Behaviour[Any]:
+        """By entity type, for callers that know names only. Raises: Misuse: no aggregate of that name."""
+        for behaviour in self.behaviours.values():
+            if behaviour.entity == entity:
+                return behaviour
+        known = ", ".join(sorted(b.entity for b in self.behaviours.values())) or "none"
+        raise Misuse(f"the app has no entity type {entity!r}; it has: {known}")
+
+    def history(self, behaviour: Behaviour[Any], entity_id: str) -> list[Recorded[Any]]:
+        """All events of an entity, in order. Raises: BadData: a record that cannot be read."""
+        key = entity_id.encode()
+        partition = TopicPartition(events_topic(behaviour.entity), self.topology.partition(behaviour.entity, key))
+        self._wait_visible(partition)
+        return behaviour.read(self.log.keyed(partition, key))
+
+    def past(self, behaviour: Behaviour[A], entity_id: str, moment: Moment) -> A:
+        """The state at a moment of the past. Raises: NotFound: nothing had happened by then."""
+        history = self.history(behaviour, entity_id)
+        if moment.as_of is not None:
+            history = as_of(history, moment.as_of)
+        if moment.known_at is not None:
+            history = as_known_at(history, moment.known_at)
+        if moment.at_version is not None:
+            history = at_version(history, moment.at_version)
+        if not history:
+            raise NotFound(behaviour.entity, entity_id)
+        return behaviour.fold(entity_id, history)
+
+    def get(self, behaviour: Behaviour[Any], entity_id: str, outcome_of: str | None = None) -> Parcel:
+        """The question for an entity's state: answered by its owner, after a fenced commit."""
+        return self.pack(Sending(Get(outcome_of)), target=(behaviour.entity, entity_id))
+
+    def append(self, behaviour: Behaviour[Any], entity_id: str, events: Iterable[Event], **rest: Any) -> Parcel:
+        """Events to be appended as they are, by the entity's owner. Raises: Misuse: an event of another entity."""
+        raws = []
+        for event in events:
+            if type(event) is not Reverted and key_of(event) != entity_id:
+                raise Misuse(f"{type(event).__name__} carries the key {key_of(event)!r}, not {entity_id!r}")
+            raws.append(behaviour.events.encode(event, None))
+        return self.pack(Sending(Append(raws), **rest), target=(behaviour.entity, entity_id))
+
+    # --- inside
+
+    def _codec(self, command: type[Command]) -> JsonCodec[Any]:
+        codec = self._codecs.get(command)
+        if codec is None:
+            codec = self._codecs[command] = JsonCodec(
+                [command], type_field="commandType", version_field="commandVersion"
+            )
+        return codec
+
+    def _answer_of(self, parcel: Parcel) -> Callable[[Reply | HeadwaterError], None]:
+        pending = parcel.pending
+
+        def answer(result: Reply | HeadwaterError) -> None:
+            # An owner that lost the partition has written nothing: the command travels to the new one.
+            if isinstance(result, NotMine | Fenced):
+                threading.Thread(target=self._travel, args=(parcel, result), daemon=True).start()
+            else:
+                pending.settle(result)
+
+        return answer
+
+    def _travel(self, parcel: Parcel, why: HeadwaterError) -> None:
+        if isinstance(why, NotMine) and why.stopped is not None:
+            parcel.pending.settle(Unavailable(str(why)))
+            return
+        try:
+            self._post.send(parcel.entity, [self._record(parcel)], [parcel.pending])
+        except HeadwaterError as error:
+            parcel.pending.settle(error)
+
+    def _record(self, parcel: Parcel) -> NewRecord:
+        arrived, sending = parcel.arrived, parcel.sending
+        headers = command_headers(
+            id=arrived.id,
+            source=self._source,
+            type=type(sending.command).__hw__.wire_name,
+            subject=arrived.key.decode(),
+            time=sending.time,
+            actor=sending.actor,
+            hw_client=self._post.client,
+            hw_expected=sending.expected_version,
+        )
+        return NewRecord(commands_topic(parcel.entity), arrived.partition, arrived.key, arrived.value, headers)
+
+    def _note(self, reply: Reply) -> None:
+        """Remembers how far the events must be readable for this client to see what it was answered."""
+        tp = TopicPartition(events_topic(reply.entity), reply.partition)
+        if self._seen.get(tp, 0) < reply.next_offset:
+            with self._seen_lock:
+                self._seen[tp] = max(reply.next_offset, self._seen.get(tp, 0))
+
+    def _wait_visible(self, partition: TopicPartition) -> None:
+        wanted = self._seen.get(partition, 0)
+        if self.log.embedded or not wanted:
+            return
+        deadline = self.environment.monotonic_s() + VISIBLE_S
+        pause = threading.Event()
+        while self.log.ends([partition])[partition] < wanted:
+            if self.environment.monotonic_s() > deadline:
+                raise Unavailable(f"{partition} does not show offset {wanted - 1}, which was committed, within 10 s")
+            pause.wait(0.002)

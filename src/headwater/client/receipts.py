@@ -1,0 +1,100 @@
+"""What a caller holds after a command, and what it waits with while there is no answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from headwater.errors import HeadwaterError, Unknown
+from headwater.log.port import TopicPartition
+from headwater.log.topology import events_topic
+from headwater.messages.declare import Command
+from headwater.messages.tokens import encode_token
+from headwater.owners.replies import Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A command with what goes on its envelope, for `send_many`.
+
+    Arguments: command; command_id: None makes one; expected_version: refuse unless the entity is there; time:
+    when it happened, aware (None: when it is accepted); actor: who, such as "user:ann".
+    """
+
+    command: Command
+    command_id: str | None = None
+    expected_version: int | None = None
+    time: datetime | None = None
+    actor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof that a command was carried out.
+
+    Arguments: command_id; entity, id: whom; version: the entity's, after it; events: how many it appended (0:
+    accepted, nothing happened); duplicate: it had been carried out before; positions: what a reader must have
+    reached to see it, for `after=`; log: the log's id.
+    """
+
+    command_id: str
+    entity: str
+    id: str
+    version: int
+    events: int
+    duplicate: bool
+    positions: dict[TopicPartition, int]
+    log: str
+
+    @property
+    def token(self) -> str:
+        """The positions as URL-safe text, the same in HTTP headers, command lines and here."""
+        return encode_token(self.positions, self.log)
+
+
+def receipt_of(reply: Reply, log_id: str) -> Receipt:
+    position = {TopicPartition(events_topic(reply.entity), reply.partition): reply.next_offset}
+    return Receipt(
+        reply.command_id, reply.entity, reply.id, reply.version, reply.events, reply.duplicate, position, log_id
+    )
+
+
+class Pending:
+    """A command under way. `settle` is called from any thread; the first call counts. `callback`, set before
+    the command is sent, is called then."""
+
+    __slots__ = ("_done", "callback", "command_id", "result")
+
+    def __init__(self, command_id: str) -> None:
+        self.command_id = command_id
+        self.result: Reply | HeadwaterError | None = None
+        self.callback: Callable[[Pending], object] | None = None
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def settle(self, result: Reply | HeadwaterError) -> None:
+        if self.result is not None:
+            return
+        self.result = result
+        self._done.release()
+        if self.callback is not None:
+            self.callback(self)
+
+    def wait(self, timeout_s: float) -> None:
+        """Waits for `settle`; comes back without a result when it did not happen in time."""
+        if self.result is None and self._done.acquire(timeout=timeout_s):
+            self._done.release()
+
+    def reply(self, waited_s: float) -> Reply:
+        """The answer. Raises: Unknown: there is none yet; or what the command was answered with."""
+        result = self.result
+        if result is None:
+            raise Unknown(self.command_id, waited_s)
+        if isinstance(result, HeadwaterError):
+            raise result
+        error = result.error()
+        if error is not None:
+            raise error
+        return result

@@ -1,0 +1,209 @@
+"""`Shop`: the synchronous face. Every method blocks until there is an answer or the time is up."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+from headwater.client.desk import Desk
+from headwater.client.read_models import After, ReadModels
+from headwater.client.receipts import Receipt, Sending, receipt_of
+from headwater.client.requests import finish, outcome_of, reverting, state_of
+from headwater.entities.aggregate import Aggregate
+from headwater.entities.travel import Moment
+from headwater.errors import HeadwaterError, NotFound
+from headwater.messages.declare import Command, Event, State
+from headwater.messages.envelope import Recorded
+
+A = TypeVar("A", bound=Aggregate[Any])
+E = TypeVar("E", bound=Event)
+R = TypeVar("R", bound=State)
+T = TypeVar("T")
+
+TIMEOUT_S = 10.0
+
+
+class Shop:
+    """Sends commands, reads entities and read models. Thread-safe. Made by `App.run` and `App.connect`."""
+
+    def __init__(self, desk: Desk, models: ReadModels) -> None:
+        self._desk, self._models = desk, models
+
+    def send(
+        self,
+        command: Command,
+        *,
+        command_id: str | None = None,
+        expected_version: int | None = None,
+        time: datetime | None = None,
+        actor: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Receipt:
+        """Has a command carried out.
+
+        Arguments: command_id: sending the same id again repeats the answer and not the command (None: a new
+        one); expected_version: refuse unless the entity is there; time: when it happened, aware (None: now);
+        actor: who asks, such as "user:ann"; timeout_s: seconds to wait for the answer.
+        Raises: Rejected (the subclass that the aggregate raised), Conflict, Failed, Misuse; Unknown: no answer
+        in time, it may still be carried out; Unavailable: nobody owns the entity type.
+        """
+        desk = self._desk
+        parcel = desk.pack(Sending(command, command_id, expected_version, time, actor))
+        desk.dispatch((parcel,))
+        return receipt_of(finish(desk, parcel, timeout_s), desk.log.id)
+
+    def send_many(
+        self, commands: Iterable[Command | Sending], *, in_flight: int = 1000, timeout_s: float = TIMEOUT_S
+    ) -> Iterator[Receipt | HeadwaterError]:
+        """Sends many commands and yields their outcomes in the order of the commands.
+
+        Commands for one entity are carried out in order. A refusal is yielded, not raised, so one command does
+        not stop the others. Arguments: in_flight: how many may be without an answer; timeout_s: for each.
+        Raises: Unavailable: nobody owns the entity type.
+        """
+        desk, log_id = self._desk, self._desk.log.id
+        under_way: deque[Any] = deque()
+        group: list[Any] = []
+        for command in commands:
+            group.append(desk.pack(command if isinstance(command, Sending) else Sending(command)))
+            if len(group) < max(1, in_flight // 4):
+                continue
+            desk.dispatch(group)
+            under_way += group
+            group = []
+            while len(under_way) > in_flight or (under_way and under_way[0].pending.result is not None):
+                yield outcome_of(desk, under_way.popleft(), timeout_s, log_id)
+        if group:
+            desk.dispatch(group)
+            under_way += group
+        while under_way:
+            yield outcome_of(desk, under_way.popleft(), timeout_s, log_id)
+
+    def append(
+        self,
+        aggregate: type[Aggregate[E]],
+        entity_id: str,
+        events: Iterable[E],
+        *,
+        expected_version: int | None = None,
+        command_id: str | None = None,
+        time: datetime | None = None,
+        actor: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Receipt:
+        """Appends events as they are, without a decision; the entity's owner writes them. Else as `send`."""
+        desk = self._desk
+        parcel = desk.append(
+            desk.behaviour(aggregate),
+            entity_id,
+            events,
+            expected_version=expected_version,
+            command_id=command_id,
+            time=time,
+            actor=actor,
+        )
+        desk.dispatch((parcel,))
+        return receipt_of(finish(desk, parcel, timeout_s), desk.log.id)
+
+    def outcome(
+        self, aggregate: type[Aggregate[Any]], entity_id: str, command_id: str, *, timeout_s: float = TIMEOUT_S
+    ) -> Receipt | None:
+        """What became of a command: its receipt, or None if it was never carried out.
+
+        Raises: Rejected: it was refused, with the refusal that it got.
+        """
+        desk = self._desk
+        parcel = desk.get(desk.behaviour(aggregate), entity_id, command_id)
+        desk.dispatch((parcel,))
+        reply = finish(desk, parcel, timeout_s)
+        return receipt_of(reply, desk.log.id) if reply.command_id == command_id else None
+
+    def get(
+        self,
+        aggregate: type[A],
+        entity_id: str,
+        *,
+        as_of: datetime | None = None,
+        known_at: datetime | None = None,
+        at_version: int | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> A:
+        """An entity's state: now, as its owner knows it, or at a moment of the past.
+
+        Arguments: as_of: what was true then; known_at: what had been recorded then; at_version: after so many
+        events. Raises: NotFound: it was never there (by then); Unavailable, Unknown: as `send`.
+        """
+        desk, behaviour = self._desk, self._desk.behaviour(aggregate)
+        moment = Moment(as_of, known_at, at_version)
+        if moment.past:
+            return desk.past(behaviour, entity_id, moment)
+        parcel = desk.get(behaviour, entity_id)
+        desk.dispatch((parcel,))
+        return state_of(behaviour, finish(desk, parcel, timeout_s))
+
+    def find(self, aggregate: type[A], entity_id: str, **moment: Any) -> A | None:
+        """As `get`, but None where there is no such entity."""
+        try:
+            return self.get(aggregate, entity_id, **moment)
+        except NotFound:
+            return None
+
+    def version(self, aggregate: type[Aggregate[Any]], entity_id: str, *, timeout_s: float = TIMEOUT_S) -> int:
+        """How many events the entity has; 0 if it was never there."""
+        desk = self._desk
+        parcel = desk.get(desk.behaviour(aggregate), entity_id)
+        desk.dispatch((parcel,))
+        return finish(desk, parcel, timeout_s).version
+
+    def history(self, aggregate: type[Aggregate[E]], entity_id: str) -> list[Recorded[E]]:
+        """All events of an entity with what is known of each, in order; empty if it was never there."""
+        return self._desk.history(self._desk.behaviour(aggregate), entity_id)
+
+    def revert(
+        self,
+        aggregate: type[A],
+        entity_id: str,
+        *,
+        to_version: int,
+        actor: str | None = None,
+        command_id: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Receipt:
+        """Brings an entity back to the state it had after `to_version` events, by one more event.
+
+        History stays complete. Raises: Misuse: it never had that version; NotFound; Conflict: it changed
+        meanwhile.
+        """
+        desk = self._desk
+        parcel = reverting(desk, desk.behaviour(aggregate), entity_id, to_version, actor, command_id)
+        desk.dispatch((parcel,))
+        return receipt_of(finish(desk, parcel, timeout_s), desk.log.id)
+
+    # --- read models
+
+    def row(self, model: type[R], *key: Any, after: After = None, timeout_s: float = TIMEOUT_S) -> R | None:
+        """One row of a read model, or None.
+
+        Arguments: key: the values of its key fields, in order; after: a receipt (or several, or a token) that
+        the row must include; timeout_s: how long to wait for that. Raises: NotYet.
+        """
+        return self._models.row(model, key, after, timeout_s)
+
+    def rows(self, model: type[R], *, after: After = None, timeout_s: float = TIMEOUT_S, **equal: Any) -> list[R]:
+        """The rows whose columns equal the given values, in key order. Works for aggregates as well."""
+        return self._models.rows(model, equal, after, timeout_s)
+
+    def query(
+        self, sql: str, *arguments: Any, into: type[T], after: After = None, timeout_s: float = TIMEOUT_S
+    ) -> list[T]:
+        """Runs SQL over the read models' tables, read-only, each row as one `into`.
+
+        Raises: Misuse: the statement cannot run, or a row does not fit. NotYet: as `row`.
+        """
+        return self._models.query(sql, arguments, into, after, timeout_s)
+
+    def lag(self) -> Mapping[str, int]:
+        """Events still to apply, per read model."""
+        return self._models.lag()

@@ -1,0 +1,143 @@
+"""Commands that travel: written to `<entity>-commands`, answered in `<entity>-replies` by whoever owns them.
+
+One thread reads the replies of the entity types that were asked for, from the end that the topics had before
+the first question. A reply of another client is recognised by its `hw_client` header and not decoded.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from headwater.client.receipts import Pending
+from headwater.environment import Environment
+from headwater.errors import HeadwaterError, Unavailable
+from headwater.log.port import Log, NewRecord, Record, TopicPartition
+from headwater.log.topology import Topology, owners_group, replies_topic
+from headwater.owners.replies import decode_reply
+
+OWNER_SEEN_S = 1.0
+"""How long a look at a group's members is believed."""
+
+
+class Post:
+    """Sends command records and brings their replies back.
+
+    Arguments: log, topology; client: names this client, unique; url: for errors.
+    """
+
+    def __init__(self, log: Log, topology: Topology, *, client: str, url: str, environment: Environment) -> None:
+        self._log, self._topology, self._url, self._environment = log, topology, url, environment
+        self.client = client.encode()
+        self._waiting: dict[str, Pending] = {}
+        self._lock = threading.Lock()
+        self._positions: dict[TopicPartition, int] = {}
+        self._new: dict[TopicPartition, int] = {}
+        self._listening: set[str] = set()
+        self._owner_seen: dict[str, float] = {}
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._failure: HeadwaterError | None = None
+
+    def send(self, entity: str, records: Sequence[NewRecord], pendings: Sequence[Pending]) -> None:
+        """Writes the commands; each pending is settled by its reply, or by the failure to write it.
+
+        Raises: Unavailable: nobody owns the entity type; nothing was written.
+        """
+        self.check_owner(entity)
+        self._listen(entity)
+        with self._lock:
+            for pending in pendings:
+                self._waiting[pending.command_id] = pending
+
+        def written(index: int, offset: int | None, error: Exception | None) -> None:
+            if error is not None:
+                failure = error if isinstance(error, HeadwaterError) else Unavailable(str(error))
+                self._settle(pendings[index].command_id, failure)
+
+        try:
+            self._log.append_nowait(records, written)
+        except HeadwaterError:
+            with self._lock:
+                for pending in pendings:
+                    self._waiting.pop(pending.command_id, None)
+            raise
+
+    def forget(self, pending: Pending) -> None:
+        """Stops waiting for a reply that did not come in time."""
+        with self._lock:
+            self._waiting.pop(pending.command_id, None)
+
+    def check_owner(self, entity: str) -> None:
+        """Raises: Unavailable: the group that owns the entity type has no live member."""
+        now = self._environment.monotonic_s()
+        if now - self._owner_seen.get(entity, -10.0) < OWNER_SEEN_S:
+            return
+        name = owners_group(entity)
+        if not any(group.name == name and group.members for group in self._log.groups()):
+            raise Unavailable(
+                f"no live owner of {entity!r} on {self._url}; start one with: hw run MODULE:APP --on {self._url}"
+            )
+        self._owner_seen[entity] = now
+
+    def close(self) -> None:
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join()
+        for pending in list(self._waiting.values()):
+            pending.settle(Unavailable("the client was closed before an answer came"))
+
+    def _listen(self, entity: str) -> None:
+        with self._lock:
+            if self._failure is not None:
+                raise self._failure
+            if entity in self._listening:
+                return
+            self._new.update(self._log.ends(self._topology.all_of(replies_topic(entity), entity)))
+            self._listening.add(entity)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._read_on, name="headwater-replies", daemon=True)
+                self._thread.start()
+
+    def _read_on(self) -> None:
+        reader = self._log.reader()
+        try:
+            while not self._closed.is_set():
+                with self._lock:
+                    new, self._new = self._new, {}
+                if new:
+                    self._positions.update(new)
+                    reader.assign(self._positions)
+                try:
+                    batch = reader.read(5000, 0.05)
+                except Unavailable:
+                    # The senders' own time-outs tell them; the replies are still there when the log is back.
+                    self._closed.wait(0.2)
+                    continue
+                self._positions.update(batch.reached)
+                for record in batch.records:
+                    self._take(record)
+        except HeadwaterError as error:
+            self._failure = error
+            for pending in list(self._waiting.values()):
+                self._settle(pending.command_id, error)
+        finally:
+            reader.close()
+
+    def _take(self, record: Record) -> None:
+        mine = False
+        for name, value in record.headers:
+            if name == "hw_client":
+                mine = value == self.client
+                break
+        if mine:
+            reply = decode_reply(record.value or b"")
+            pending = self._waiting.pop(reply.command_id, None)
+            if pending is not None:
+                pending.settle(reply)
+
+    def _settle(self, command_id: str, error: HeadwaterError) -> None:
+        with self._lock:
+            pending = self._waiting.pop(command_id, None)
+        if pending is not None:
+            pending.settle(error)

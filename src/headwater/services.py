@@ -1,0 +1,184 @@
+"""The parts of an app that do work in this process: their threads, their start and their end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from headwater.client.read_models import ReadModels
+from headwater.environment import Environment
+from headwater.errors import Unavailable
+from headwater.log.port import Log, TopicPartition
+from headwater.log.topology import Topology, commands_topic, events_topic
+from headwater.owners.arriving import Arrived
+from headwater.owners.deciding import Decider, StepMaker
+from headwater.owners.owner import Owner
+from headwater.processes.forwarding import Forwarder
+from headwater.processes.reacting import Reactor
+from headwater.readers.loop import ReadingLoop, Status
+
+if TYPE_CHECKING:
+    from headwater.app import App
+
+Part = Literal["commands", "projections", "processes"]
+
+
+class Services:
+    """Everything that runs for an app in this process. `owners`: by entity type."""
+
+    def __init__(self, log: Log, topology: Topology) -> None:
+        self._log, self._topology = log, topology
+        self.owners: dict[str, Owner] = {}
+        self._loops: list[ReadingLoop] = []
+        self._owner_loops: dict[str, ReadingLoop] = {}
+        self._forwarders: list[Forwarder] = []
+
+    @property
+    def statuses(self) -> list[Status]:
+        return [loop.status for loop in self._loops]
+
+    def add_owner(self, owner: Owner, loop: ReadingLoop) -> None:
+        self.owners[owner.entity] = owner
+        self._owner_loops[owner.entity] = loop
+        self._loops.append(loop)
+
+    def add_forwarder(self, forwarder: Forwarder, loop: ReadingLoop) -> None:
+        self._forwarders.append(forwarder)
+        self._loops.append(loop)
+
+    def add_loop(self, loop: ReadingLoop) -> None:
+        self._loops.append(loop)
+
+    def start(self) -> None:
+        for owner in self.owners.values():
+            owner.start()
+        for loop in self._loops:
+            loop.start()
+
+    def wait_ready(self, timeout_s: float, pause: threading.Event) -> None:
+        """Waits until every partition of the owned entity types is owned, here or elsewhere.
+
+        Raises: Unavailable: that did not happen in time, or an owner failed (with its failure).
+        """
+        waited = 0.0
+        missing = dict(self._owner_loops)
+        while missing:
+            for entity, loop in list(missing.items()):
+                if not loop.status.alive:
+                    raise Unavailable(f"the owner of {entity!r} stopped: {loop.status.last_failure}")
+                if self._owned(entity, loop.status):
+                    del missing[entity]
+            if missing:
+                if waited > timeout_s:
+                    entity, loop = next(iter(missing.items()))
+                    why = loop.status.last_failure or "no answer from the group"
+                    raise Unavailable(f"the owner of {entity!r} is not ready after {timeout_s:g} s: {why}")
+                pause.wait(0.005)
+                waited += 0.005
+
+    def stop(self) -> None:
+        """Stops all parts after what they are at. What callers left in queues is answered first."""
+        for loop in self._loops:
+            loop.ask_to_stop()
+        for loop in self._loops:
+            loop.stop()
+        for owner in self.owners.values():
+            owner.close()
+        for forwarder in self._forwarders:
+            forwarder.close()
+
+    def _owned(self, entity: str, status: Status) -> bool:
+        wanted = set(self._topology.all_of(commands_topic(entity), entity))
+        if wanted <= status.owned:
+            return True
+        if status.state != "running":
+            return False
+        group = self.owners[entity].group
+        owned: set[TopicPartition] = set()
+        for description in self._log.groups():
+            if description.name == group:
+                owned = {tp for partitions in description.members.values() for tp in partitions}
+        return wanted <= owned
+
+
+def start_services(
+    app: App,
+    log: Log,
+    topology: Topology,
+    models: ReadModels,
+    parts: Sequence[Part],
+    process: str,
+    environment: Environment,
+) -> Services:
+    """Makes the topics of the app where they are missing and starts the parts.
+
+    Raises: Misuse, Unavailable: the topics are not as they were made.
+    """
+    families = {b.entity for b in app.behaviours.values()}
+    listened = {entity for shape in app.processes for entity in shape.families}
+    listened |= models.families()
+    targets = set(families)
+    topology.ensure(sorted(targets | listened), partitions=app.partitions)
+    topology.ensure([shape.entity for shape in app.processes], partitions=app.partitions, with_events=False)
+    services = Services(log, topology)
+    if "commands" in parts:
+        for behaviour in app.behaviours.values():
+            entity = behaviour.entity
+            decider = Decider(behaviour, app.name, environment.new_id, _done_before(log, entity))
+            _add_owner(services, log, topology, decider, entity, process, environment, True)
+    if "processes" in parts:
+        for shape in app.processes:
+            reactor = Reactor(shape, topology, app.name)
+            _add_owner(services, log, topology, reactor, shape.entity, process, environment, False)
+            forwarder = Forwarder(log, topology, shape, name=f"{shape.entity}-forward-{process}")
+            loop = ReadingLoop(
+                log,
+                forwarder.group,
+                forwarder.topics,
+                forwarder,
+                name=f"{shape.entity}-forward",
+                environment=environment,
+            )
+            services.add_forwarder(forwarder, loop)
+    if "projections" in parts:
+        for loop in models.loops():
+            services.add_loop(loop)
+    services.start()
+    return services
+
+
+def _add_owner(
+    services: Services,
+    log: Log,
+    topology: Topology,
+    maker: StepMaker,
+    entity: str,
+    process: str,
+    environment: Environment,
+    with_events: bool,
+) -> None:
+    owner = Owner(
+        log,
+        maker,
+        topology.partitions(entity),
+        name=f"{entity}-owners-{process}",
+        environment=environment,
+        with_events=with_events,
+    )
+    loop = ReadingLoop(
+        log, owner.group, [commands_topic(entity)], owner, name=f"{entity}-owner", environment=environment
+    )
+    services.add_owner(owner, loop)
+
+
+def _done_before(log: Log, entity: str) -> Callable[[Arrived], bool]:
+    """Whether an entity has an event of a command: the look-up for repetitions older than what is remembered."""
+    topic = events_topic(entity)
+
+    def look(arrived: Arrived) -> bool:
+        wanted = arrived.id.encode()
+        records = log.keyed(TopicPartition(topic, arrived.partition), arrived.key)
+        return any(("ce_commandid", wanted) in record.headers for record in records)
+
+    return look
