@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Final, dataclass_transform
 
 import msgspec
+from msgspec import field as field  # the checkers know it as a field specifier under this name
 
 from headwater.errors import Misuse
 from headwater.messages import shapes
@@ -24,10 +25,6 @@ from headwater.messages.info import Kind, MessageInfo
 from headwater.messages.keys import key_text
 
 make = msgspec.StructMeta.__call__
-field = msgspec.field
-"""`item_price: Decimal = hw.field(name="item_price")` keeps a wire name; `default` and `default_factory` as in
-dataclasses."""
-
 TYPE_FIELDS: Final[dict[Kind, str]] = {
     "event": "eventType",
     "command": "commandType",
@@ -43,35 +40,42 @@ class Declared(msgspec.StructMeta):
     __hw_family__: Declared | None
     __hw_members__: dict[str, Declared]
 
-    def __new__(
-        mcls,
-        class_name: str,
-        bases: tuple[type, ...],
-        namespace: dict[str, Any],
-        /,
-        *,
-        entity: str | None = None,
-        name: str | None = None,
-        version: int = 1,
-        kind: Kind | None = None,
-        **options: Any,
-    ) -> Any:
-        root = kind is not None
-        parent = next((base for base in bases if isinstance(base, Declared)), None)
-        kind = kind or (parent.__hw__.kind if parent else "value")
-        shape = shapes.of_class_body(class_name, bases, namespace)
-        info = shapes.read_info(class_name, shape, parent.__hw__ if parent else None, kind, entity, name, version, root)
-        if kind in TYPE_FIELDS and not root:
-            options |= {"tag_field": TYPE_FIELDS[kind], "tag": info.wire_name}
-        options.setdefault("frozen", kind != "state")
-        try:
-            cls: Any = super().__new__(mcls, class_name, bases, namespace, rename="camel", **options)
-        except (TypeError, ValueError) as reason:
-            raise Misuse(f"{class_name}: {reason}") from reason
-        cls.__hw__, cls.__hw_shape__ = info, shape
-        shapes.complete(cls)
-        enter_family(cls, parent)
-        return cls
+    if TYPE_CHECKING:  # the class keywords that the checkers accept
+
+        def __new__(
+            mcls,
+            class_name: str,
+            bases: tuple[type, ...],
+            namespace: dict[str, Any],
+            /,
+            *,
+            entity: str | None = None,
+            name: str | None = None,
+            version: int = 1,
+            tag: str | None = None,
+            kind: Kind | None = None,
+            built_in: bool = False,
+            frozen: bool = False,
+        ) -> Any: ...
+
+    else:
+
+        def __new__(mcls, class_name, bases, namespace, /, **keywords):
+            words = shapes.Words(class_name, *(keywords.pop(key, value) for key, value in shapes.WORDS.items()))
+            parent = next((base for base in bases if isinstance(base, Declared)), None)
+            shape = shapes.of_class_body(class_name, bases, namespace)
+            info = shapes.read_info(words, shape, parent.__hw__ if parent else None)
+            if info.kind in TYPE_FIELDS and words.kind is None:
+                keywords |= {"tag_field": TYPE_FIELDS[info.kind], "tag": info.wire_name}
+            keywords.setdefault("frozen", info.kind != "state")
+            try:
+                cls = super().__new__(mcls, class_name, bases, namespace, rename="camel", **keywords)
+            except (TypeError, ValueError) as reason:
+                raise Misuse(f"{class_name}: {reason}") from reason
+            cls.__hw__, cls.__hw_shape__ = info, shape
+            shapes.complete(cls)
+            enter_family(cls, parent)
+            return cls
 
 
 def enter_family(cls: Declared, parent: Declared | None) -> None:
@@ -115,22 +119,12 @@ class StateMeta(Declared):
     """The class of state classes."""
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
 class Message(msgspec.Struct, metaclass=MessageMeta, kind="value", frozen=True):
     """What `Value`, `Event`, `Command` and `Timeout` share."""
 
     if TYPE_CHECKING:
         __hw__: ClassVar[MessageInfo]
-
-        def __init_subclass__(
-            cls,
-            *,
-            entity: str | None = None,
-            name: str | None = None,
-            version: int = 1,
-            tag: str | None = None,
-            kind: Kind | None = None,
-        ) -> None: ...
 
 
 class Value(Message, kind="value"):
@@ -149,17 +143,13 @@ class Timeout(Message, kind="timeout"):
     """Something that a process asked to be told later."""
 
 
-@dataclass_transform(field_specifiers=(msgspec.field,))
+@dataclass_transform(field_specifiers=(field,))
 class State(msgspec.Struct, metaclass=StateMeta, kind="state"):
     """What is kept per key and changes: aggregates, rows of projections, processes. Every field has a default,
     except the key's."""
 
     if TYPE_CHECKING:
         __hw__: ClassVar[MessageInfo]
-
-        def __init_subclass__(
-            cls, *, entity: str | None = None, name: str | None = None, version: int = 1, kind: Kind | None = None
-        ) -> None: ...
 
 
 def check(declared: Message | State) -> None:

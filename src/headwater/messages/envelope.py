@@ -1,20 +1,21 @@
 """The envelope: what is known of a record beside its payload, as headers of the CloudEvents Kafka binding.
 
-`event_headers` and `command_headers` write them, `read_meta` and `read_command_headers` read them. Records of
-others, with no headers at all, get an envelope from what there is: topic, partition, offset, key and times.
-Headers that should be text and are not make an `Unreadable`, never an exception.
+`event_headers` and `command_headers` write them, `read_meta` reads them. Records of others, with no headers at
+all, get an envelope from what there is: topic, partition, offset, key and times. Headers that should be text and
+are not make an `Unreadable`, never an exception.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
 from headwater.messages.declare import Event
-from headwater.messages.times import parse_time, time_text
+from headwater.messages.times import parse_time as parse_time
+from headwater.messages.times import time_text as time_text
 from headwater.messages.unreadable import Unreadable
 
 E = TypeVar("E", bound=Event)
@@ -59,42 +60,6 @@ class Recorded(msgspec.Struct, Generic[E], frozen=True):
 
     event: E
     meta: Meta
-
-
-class CommandSource(NamedTuple):
-    """Where a process's command comes from: the `index`-th that `process` sent for the record at `offset`.
-    The owner keeps the highest one applied, so that a reset of the process repeats nothing."""
-
-    process: str
-    topic: str
-    partition: int
-    offset: int
-    index: int
-
-    def text(self) -> str:
-        return f"{self.process};{self.topic};{self.partition};{self.offset};{self.index}"
-
-    @staticmethod
-    def parse(text: str) -> CommandSource:
-        """Raises ValueError for another form."""
-        process, topic, *numbers = text.split(";")
-        partition, offset, index = map(int, numbers)
-        return CommandSource(process, topic, partition, offset, index)
-
-
-class CommandHeaders(msgspec.Struct, frozen=True):
-    """What a command asks of its owner.
-
-    Arguments: reply_to: topic and partition of the answer, `topic/partition` (None: no answer wanted); client:
-    who waits, compared before an answer is decoded; expected_version: the entity's version that the caller
-    saw; time: when it happened, where the caller says so; source: set by processes.
-    """
-
-    reply_to: str | None = None
-    client: str | None = None
-    expected_version: int | None = None
-    time: datetime | None = None
-    source: CommandSource | None = None
 
 
 def event_headers(
@@ -150,13 +115,18 @@ def command_headers(
     causation_id: str | None = None,
     correlation_id: str | None = None,
     actor: str | None = None,
-    reply_to: str | None = None,
-    client: str | None = None,
-    expected_version: int | None = None,
-    sent_by: CommandSource | None = None,
+    hw_replyto: str | None = None,
+    hw_client: bytes | None = None,
+    hw_expected: int | None = None,
+    hw_source: str | None = None,
     extra: Iterable[Header] = (),
 ) -> list[Header]:
-    """The headers of a command; see `event_headers` and `CommandHeaders`."""
+    """The headers of a command; see `event_headers`.
+
+    Arguments: time: when it happened, where the caller says so; hw_replyto: topic and partition of the answer;
+    hw_client: who waits, compared before an answer is decoded; hw_expected: the entity's version that the caller
+    saw; hw_source: where a process's command comes from, so that a reset of the process repeats nothing.
+    """
     headers = [
         SPECVERSION,
         ("ce_id", id.encode()),
@@ -168,14 +138,14 @@ def command_headers(
     if time is not None:
         headers.append(("ce_time", time_bytes(time)))
     add_causes(headers, causation_id, correlation_id, actor)
-    if reply_to is not None:
-        headers.append(("hw_replyto", reply_to.encode()))
-    if client is not None:
-        headers.append(("hw_client", client.encode()))
-    if expected_version is not None:
-        headers.append(("hw_expected", b"%d" % expected_version))
-    if sent_by is not None:
-        headers.append(("hw_source", sent_by.text().encode()))
+    if hw_replyto is not None:
+        headers.append(("hw_replyto", hw_replyto.encode()))
+    if hw_client is not None:
+        headers.append(("hw_client", hw_client))
+    if hw_expected is not None:
+        headers.append(("hw_expected", b"%d" % hw_expected))
+    if hw_source is not None:
+        headers.append(("hw_source", hw_source.encode()))
     headers.extend(extra)
     return headers
 
@@ -234,22 +204,6 @@ def read_meta(
         )
     except (ValueError, OverflowError) as reason:  # UnicodeDecodeError is a ValueError
         return bad_headers(key, headers, reason)
-
-
-def read_command_headers(headers: Headers) -> CommandHeaders | Unreadable:
-    """What a command asks of its owner, from its headers."""
-    try:
-        get = dict(headers).get
-        expected, said, source = get("hw_expected"), get("ce_time"), get("hw_source")
-        return CommandHeaders(
-            text_of(get("hw_replyto")),
-            text_of(get("hw_client")),
-            int(expected) if expected else None,
-            parse_time(said.decode()) if said else None,
-            CommandSource.parse(source.decode()) if source else None,
-        )
-    except ValueError as reason:
-        return bad_headers(None, headers, reason)
 
 
 def text_of(value: bytes | None) -> str | None:

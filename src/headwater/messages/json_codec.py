@@ -24,7 +24,7 @@ from headwater.errors import Misuse
 from headwater.messages.declare import TYPE_FIELDS, Message, members_of
 from headwater.messages.shapes import complaint_about
 from headwater.messages.times import parse_time, time_text
-from headwater.messages.unreadable import Unreadable
+from headwater.messages.unreadable import Unreadable as Unreadable
 
 M = TypeVar("M", bound=Message)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -22,6 +22,23 @@ from headwater.messages.info import Kind, MessageInfo
 from headwater.messages.keys import KEY_TYPES, is_key, key_type
 
 ENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")  # it becomes part of topic names
+
+
+class Words(NamedTuple):
+    """The words of a class statement: `class class_name(…, entity=…, name=…, version=…)`.
+
+    Arguments: kind: given by the roots of each kind only; built_in: one of headwater's own, of every entity.
+    """
+
+    class_name: str
+    entity: str | None
+    name: str | None
+    version: int
+    kind: Kind | None
+    built_in: bool
+
+
+WORDS: Final[dict[str, Any]] = {"entity": None, "name": None, "version": 1, "kind": None, "built_in": False}
 
 
 @dataclass(slots=True)
@@ -35,7 +52,6 @@ class Shape:
     names: Mapping[str, Any] | None
     tests: tuple[tuple[str, checking.Test], ...] | None = None
     times: tuple[str, ...] = ()
-    open: list[str] = field(default_factory=list)
 
 
 def of_class_body(class_name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> Shape:
@@ -78,18 +94,31 @@ def is_method(value: object) -> bool:
     return callable(value) or isinstance(value, (property, classmethod, staticmethod))
 
 
-def read_info(
-    class_name: str,
-    shape: Shape,
-    parent: MessageInfo | None,
-    kind: Kind,
-    entity: str | None,
-    name: str | None,
-    version: int,
-    root: bool,
-) -> MessageInfo:
+def read_info(words: Words, shape: Shape, parent: MessageInfo | None) -> MessageInfo:
     """What the class is. Raises Misuse for a declaration that cannot work, with what to write."""
     inherited = parent.entity if parent else None
+    kind = words.kind or (parent.kind if parent else "value")
+    refuse_bad_words(words, inherited)
+    keys = tuple(name for name, note in shape.types.items() if is_key(note))
+    refuse_bad_keys(words.class_name, shape, kind, keys)
+    family = words.kind is not None or (words.entity is not None and kind != "state")
+    if not family and not words.built_in:
+        refuse_orphans(words.class_name, kind, inherited, keys)
+    only = keys[0] if len(keys) == 1 else None
+    return MessageInfo(
+        kind=kind,
+        entity=words.entity or inherited,
+        wire_name=words.name or words.class_name,
+        version=words.version,
+        key_field=only,
+        key_type=key_type(shape.types[only]) if only else None,
+        family=family,
+        key_fields=keys,
+    )
+
+
+def refuse_bad_words(words: Words, inherited: str | None) -> None:
+    class_name, entity, name, version = words.class_name, words.entity, words.name, words.version
     if entity is not None and not (isinstance(entity, str) and ENTITY.fullmatch(entity)):
         raise Misuse(
             f"{class_name}: entity={entity!r} becomes part of topic names: use letters, digits, '.', '_' and '-'"
@@ -100,22 +129,6 @@ def read_info(
         raise Misuse(f"{class_name}: version={version!r} must be a whole number from 1")
     if name is not None and not (isinstance(name, str) and name):
         raise Misuse(f"{class_name}: name={name!r} must be a text of at least one character")
-    keys = tuple(field_name for field_name, note in shape.types.items() if is_key(note))
-    refuse_bad_keys(class_name, shape, kind, keys)
-    family = root or (entity is not None and kind != "state")
-    if not family:
-        refuse_orphans(class_name, kind, inherited, keys)
-    only = keys[0] if len(keys) == 1 else None
-    return MessageInfo(
-        kind=kind,
-        entity=entity or inherited,
-        wire_name=name or class_name,
-        version=version,
-        key_field=only,
-        key_type=key_type(shape.types[only]) if only else None,
-        family=family,
-        key_fields=keys,
-    )
 
 
 def refuse_bad_keys(class_name: str, shape: Shape, kind: Kind, keys: tuple[str, ...]) -> None:

@@ -1,0 +1,142 @@
+"""Rejections: refusals that travel. Raised where a command is decided, raised again where it was sent.
+
+    class Overdrawn(hw.Rejected):
+        \"\"\"The balance is {balance} only.\"\"\"
+        balance: Decimal
+
+    raise Overdrawn(balance=account.balance)
+
+What travels is the wire name (the class's name, or `name=`), the text and the fields. A caller that does not
+know the class gets a plain `Rejected` with the same name and text.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from string import Formatter
+from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
+
+import msgspec
+
+from headwater.errors import HeadwaterError, Misuse
+from headwater.messages.annotations import is_class_variable
+from headwater.messages.declare import MessageMeta, Value, field
+
+
+class Wire(msgspec.Struct):
+    """A rejection on its way: `{"rejected":"Overdrawn","text":"The balance is 3 only.","fields":{"balance":"3"}}`."""
+
+    rejected: str
+    text: str
+    fields: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+@dataclass_transform(field_specifiers=(field,))
+class Rejected(HeadwaterError):
+    """The command was refused: the caller acts next.
+
+    A subclass's docstring is the text that people read; its first line may name fields in braces. Fields are
+    declared as in a value, and checked as a value's.
+    """
+
+    __hw_name__: ClassVar[str] = "Rejected"
+    __hw_values__: ClassVar[type[Value]]
+    __hw_turn__: ClassVar[int] = 0  # grows each time that some rejection is made
+
+    def __init__(self, *args: Any, **fields: Any) -> None:
+        cls = type(self)
+        if cls is Rejected:
+            super().__init__(*args)
+            return
+        values = cls.__hw_values__(*args, **fields)
+        super().__init__(*msgspec.structs.astuple(values))  # so that copies and pickles are made again alike
+        vars(self).update(msgspec.structs.asdict(values))
+        Rejected.__hw_turn__ += 1
+        cls.__hw_turn__ = Rejected.__hw_turn__
+
+    if TYPE_CHECKING:
+
+        def __init_subclass__(cls, *, name: str | None = None) -> None: ...
+
+    else:
+
+        def __init_subclass__(cls, *, name: str | None = None) -> None:
+            super().__init_subclass__()
+            cls.__hw_name__ = name or cls.__name__
+            cls.__hw_turn__ = 0
+            cls.__hw_values__ = values_of(cls)
+            unknown = set(named_in(text_of(cls))) - set(cls.__hw_values__.__struct_fields__)
+            if unknown:
+                raise Misuse(f"the docstring of {cls.__name__} names {{{unknown.pop()}}}, which is no field of it")
+
+    @property
+    def name(self) -> str:
+        """The wire name."""
+        return str(vars(self).get("__hw_name__", type(self).__hw_name__))
+
+    def __str__(self) -> str:
+        if type(self) is Rejected:
+            return str(self.args[0]) if self.args else "the command was refused"
+        return text_of(type(self)).format_map(vars(self))
+
+
+def values_of(cls: type[Rejected]) -> Any:
+    """A value class with the rejection's fields: it checks, names and encodes them."""
+    own = inspect.get_annotations(cls)
+    fields = {name: note for name, note in own.items() if not is_class_variable(note)}
+    defaults = {name: cls.__dict__[name] for name in fields if name in cls.__dict__}
+    base = getattr(cls.__base__, "__hw_values__", Value)
+    body = {"__annotations__": fields, "__module__": cls.__module__, "__qualname__": cls.__qualname__, **defaults}
+    return MessageMeta(cls.__name__, (base,), body)
+
+
+def text_of(cls: type[Rejected]) -> str:
+    """The first line of a class's docstring; its name where it has none."""
+    return (cls.__doc__ or "").strip().partition("\n")[0].strip() or cls.__name__
+
+
+def named_in(text: str) -> Iterator[str]:
+    for _, name, _, _ in Formatter().parse(text):
+        if name is not None:
+            yield name.partition(".")[0].partition("[")[0]
+
+
+def rejection_to_wire(rejection: Rejected) -> bytes:
+    """A rejection as JSON."""
+    wire = Wire(rejection.name, str(rejection))
+    if type(rejection) is not Rejected:
+        values = type(rejection).__hw_values__(*rejection.args)
+        wire.fields = msgspec.Raw(msgspec.json.encode(values))
+    return msgspec.json.encode(wire)
+
+
+def rejection_from_wire(value: bytes) -> Rejected:
+    """The rejection in a JSON text, of its own class where that is imported here.
+
+    Raises: Misuse when the text is no rejection.
+    """
+    try:
+        wire = msgspec.json.decode(value, type=Wire)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as reason:
+        raise Misuse(f"this is no rejection: {reason}") from reason
+    for cls in known_as(wire.rejected):
+        try:
+            values = msgspec.json.decode(wire.fields, type=cls.__hw_values__)
+        except msgspec.ValidationError:
+            continue  # another version of the class, with other fields: its name and text still hold
+        return cls(**msgspec.structs.asdict(values))
+    plain = Rejected(wire.text)
+    vars(plain)["__hw_name__"] = wire.rejected
+    return plain
+
+
+def known_as(name: str) -> list[type[Rejected]]:
+    """The classes of a wire name. Where a process has several (two test modules), the one raised last is meant."""
+    found: list[type[Rejected]] = []
+    ahead = [Rejected]
+    while ahead:
+        subclasses = ahead.pop().__subclasses__()
+        ahead += subclasses
+        found += [cls for cls in subclasses if cls.__hw_name__ == name]
+    return sorted(found, key=lambda cls: cls.__hw_turn__, reverse=True)
