@@ -11,7 +11,7 @@
   `Fence` still owns those partitions. After `Fenced` nothing of the transaction was written.
 - **Failures** are `Unavailable` (the log cannot be reached; nothing is known to be written), `Aborted`,
   `Fenced` and `Misuse`. A failure that leaves the outcome open is settled by the implementation, by reading,
-  before it answers.
+  before it answers; where the log itself is gone for long, it is `Undecided`.
 
 The log knows bytes only. Domain types live above it.
 """
@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from headwater.errors import HeadwaterError
+from headwater.errors import HeadwaterError, Unavailable
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -30,6 +30,16 @@ Headers = Sequence[tuple[str, bytes]]
 class Aborted(HeadwaterError):
     """The transaction was not carried out, nothing of it is visible; the work can be done again from the
     committed positions."""
+
+
+class Torn(Aborted):
+    """Only a part of the transaction is visible. What is known of its partitions must be built anew from what
+    can be read, before the work is done again."""
+
+
+class Undecided(Unavailable):
+    """The log went away while something was written, and did not come back in time to be asked: it may have
+    been written. Before doing it again, read what is there."""
 
 
 class Fenced(HeadwaterError):
@@ -165,6 +175,9 @@ class Reader(Protocol):
         ...
 
 
+OnDone = Callable[[int, int | None, Exception | None], None]
+"""(index of the record, its offset or None, why it was not written or None)"""
+
 Fence = object
 """Proof of membership, opaque: made by `Member.fence`, checked by `Transaction.positions`."""
 
@@ -227,7 +240,8 @@ class Writer(Protocol):
 
         `fill` only hands over records that are ready: no user code, no reading, no waiting, since a lock may
         be held. It runs exactly once. An exception in it aborts and is raised again.
-        Raises: Aborted, Fenced, Unavailable; in each case nothing was written.
+        Raises: Aborted, Fenced, Unavailable; in each case nothing was written. Torn: a part of it was.
+        Undecided: not known yet; the next one asks first.
         """
         ...
 
@@ -281,6 +295,12 @@ class Log(Protocol):
         limit raises `Misuse` before anything is written."""
         ...
 
+    def append_nowait(self, records: Sequence[NewRecord], on_done: OnDone) -> None:
+        """As `append`, without waiting: `on_done(index, offset, None)` or `on_done(index, None, error)` is
+        called once per record, at any time from now on, from any thread; it must not wait. Waits only while
+        too much is under way. Raises, before anything is written: Misuse, Unavailable."""
+        ...
+
     def reader(self) -> Reader: ...
 
     def member(self, group: str, topics: Sequence[str], *, name: str) -> Member:
@@ -298,7 +318,8 @@ class Log(Protocol):
 
     def settle(self, group: str, partitions: Sequence[TopicPartition]) -> None:
         """Ends transactions that a dead owner left open over these partitions, at once instead of after its
-        time-out. Called by the new owner, before it restores."""
+        time-out. Called by the new owner, before it restores, with every partition that it is going to read and
+        those whose positions it takes over."""
         ...
 
     def committed(self, group: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
