@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import msgspec
+
 from headwater.client.receipts import Pending, Sending
 from headwater.client.travelling import Post
 from headwater.entities.aggregate import Aggregate
@@ -166,7 +168,7 @@ class Desk:
 
     def get(self, behaviour: Behaviour[Any], entity_id: str, outcome_of: str | None = None) -> Parcel:
         """The question for an entity's state: answered by its owner, after a fenced commit."""
-        return self.pack(Sending(Get(outcome_of)), target=(behaviour.entity, entity_id))
+        return self.pack(Sending(Get(outcome_of=outcome_of)), target=(behaviour.entity, entity_id))
 
     def append(self, behaviour: Behaviour[Any], entity_id: str, events: Iterable[Event], **rest: Any) -> Parcel:
         """Events to be appended as they are, by the entity's owner. Raises: Misuse: an event of another entity."""
@@ -174,8 +176,8 @@ class Desk:
         for event in events:
             if type(event) is not Reverted and key_of(event) != entity_id:
                 raise Misuse(f"{type(event).__name__} carries the key {key_of(event)!r}, not {entity_id!r}")
-            raws.append(behaviour.events.encode(event, None))
-        return self.pack(Sending(Append(raws), **rest), target=(behaviour.entity, entity_id))
+            raws.append(msgspec.Raw(behaviour.events.encode(event, None)))
+        return self.pack(Sending(Append(events=raws), **rest), target=(behaviour.entity, entity_id))
 
     # --- inside
 
@@ -231,7 +233,7 @@ class Desk:
 
     def _wait_visible(self, partition: TopicPartition) -> None:
         wanted = self._seen.get(partition, 0)
-        if self.log.embedded or not wanted:
+        if not wanted:
             return
         deadline = self.environment.monotonic_s() + VISIBLE_S
         pause = threading.Event()

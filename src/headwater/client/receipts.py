@@ -51,7 +51,7 @@ class Receipt:
     @property
     def token(self) -> str:
         """The positions as URL-safe text, the same in HTTP headers, command lines and here."""
-        return encode_token(self.positions, self.log)
+        return encode_token({(tp.topic, tp.partition): offset for tp, offset in self.positions.items()}, self.log)
 
 
 def receipt_of(reply: Reply, log_id: str) -> Receipt:

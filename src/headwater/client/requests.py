@@ -57,5 +57,5 @@ def reverting(
     if not history:
         raise NotFound(behaviour.entity, entity_id)
     state = desk.past(behaviour, entity_id, Moment(at_version=to_version))
-    event = Reverted(to_version, msgspec.Raw(behaviour.encode_state(state)))
+    event = Reverted(state=msgspec.Raw(behaviour.encode_state(state)), to_version=to_version)
     return desk.append(behaviour, entity_id, [event], expected_version=len(history), actor=actor, command_id=command_id)

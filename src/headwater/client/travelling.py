@@ -132,7 +132,7 @@ class Post:
                 break
         if mine:
             reply = decode_reply(record.value or b"")
-            pending = self._waiting.pop(reply.command_id, None)
+            pending = self._waiting.pop(reply.asked_by or reply.command_id, None)
             if pending is not None:
                 pending.settle(reply)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import typing
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -57,7 +58,7 @@ class Behaviour(Generic[A]):
         self.aggregate = aggregate
         self.family = _family_of(aggregate)
         self.entity = typing.cast(str, self.family.__hw__.entity)
-        events = members_of(self.family)
+        events = typing.cast(list[type[Event]], members_of(self.family))
         if not events:
             raise Misuse(f"{aggregate.__name__}: {self.family.__name__} has no events yet")
         self._deciders: dict[type, tuple[Callable[..., Any], bool]] = {}
@@ -76,7 +77,7 @@ class Behaviour(Generic[A]):
 
     def new(self, entity_id: str) -> A:
         """The state before the first event."""
-        state = self.aggregate()
+        state: A = self.aggregate()
         state.id = entity_id
         return state
 
@@ -155,9 +156,7 @@ class Behaviour(Generic[A]):
         found: list[Recorded[Event]] = []
         for record in records:
             event = self.events.decode(record.value)
-            meta = read_meta(
-                record.topic, record.partition, record.offset, record.key, record.headers, record.timestamp_ms
-            )
+            meta = self._meta(record)
             if isinstance(event, Unreadable) or isinstance(meta, Unreadable):
                 reason = event.reason if isinstance(event, Unreadable) else typing.cast(Unreadable, meta).reason
                 raise BadData(reason, topic=record.topic, partition=record.partition, offset=record.offset)
@@ -165,6 +164,16 @@ class Behaviour(Generic[A]):
                 meta = msgspec.structs.replace(meta, version=len(found) + 1)
             found.append(Recorded(event, meta))
         return found
+
+    def _meta(self, record: StoredFields) -> Meta | Unreadable:
+        said: datetime | Unreadable | None = None
+        if not any(name == "ce_time" for name, _ in record.headers):
+            said = self.events.payload_time(record.value)
+            if isinstance(said, Unreadable):
+                return said
+        return read_meta(
+            record.topic, record.partition, record.offset, record.key, record.headers, record.timestamp_ms, said
+        )
 
     def fold_records(self, entity_id: str, records: Iterable[StoredFields]) -> A:
         """The state after an entity's records. Raises: BadData."""

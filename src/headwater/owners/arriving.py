@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import NamedTuple
 
-from headwater.errors import BadData
+import msgspec
+
+from headwater.errors import BadData, HeadwaterError
 from headwater.log.port import Headers, Record
 from headwater.messages.declare import Command
 from headwater.messages.envelope import parse_time
 from headwater.owners.replies import Reply
 
 
-class Source(NamedTuple):
+class Source(msgspec.Struct, frozen=True):
     """Where a process's command comes from: it identifies the command for ever, however late it is repeated.
 
     Arguments: stream: "process|topic|partition"; offset: of the event there; index: among its commands.
@@ -28,7 +29,8 @@ class Arrived:
     """A command with its envelope.
 
     `message` is the command itself where it was handed over in this process, else None. `answer` is called
-    with the reply after the commit; for a record it is None and `client` says whose reply record it becomes.
+    with the reply after the commit, or with what kept it from being carried out; for a record it is None, and
+    `client` says whose reply record it becomes.
     """
 
     __slots__ = (
@@ -64,7 +66,7 @@ class Arrived:
         correlation_id: str | None = None,
         source: Source | None = None,
         client: bytes | None = None,
-        answer: Callable[[Reply], None] | None = None,
+        answer: Callable[[Reply | HeadwaterError], None] | None = None,
     ) -> None:
         self.id, self.key, self.value, self.partition, self.message = id, key, value, partition, message
         self.offset, self.expected, self.time, self.actor = offset, expected, time, actor

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from headwater.entities.behaviour import Behaviour, Broken
 from headwater.log.port import NewRecord, Record
@@ -150,7 +151,7 @@ class Decider:
                 return self._unreadable(entry, arrived, decoded)
             message = decoded
         if type(message) is Get:
-            return Step(arrived, entry, self._got(entry, arrived), (), False)
+            return Step(arrived, entry, self._got(entry, arrived, message), (), False)
         if arrived.expected is not None and arrived.expected != entry.version:
             reply = self._reply(entry, arrived, outcome="conflict", expected=arrived.expected)
             return Step(arrived, entry, reply, (), False)
@@ -293,7 +294,15 @@ class Decider:
         text = f"the command cannot be read: {what.reason}"
         return Step(arrived, entry, self._reply(entry, arrived, outcome="misuse", text=text), (), False)
 
-    def _got(self, entry: Entry, arrived: Arrived) -> Reply:
+    def _got(self, entry: Entry, arrived: Arrived, message: Get) -> Reply:
+        if message.outcome_of is not None:
+            # Answered under the id that was asked about; any other id in the answer means: never carried out.
+            asked = Arrived(message.outcome_of, arrived.key, b"", arrived.partition)
+            known = entry.recent_ids.get(asked.id)
+            if known is not None:
+                return replace(self._again(entry, asked, known, known.fingerprint).reply, asked_by=arrived.id)
+            if self._done_before(asked):
+                return self._reply(entry, asked, duplicate=True, asked_by=arrived.id)
         return self._reply(entry, arrived, body=msgspec.Raw(entry.raw))
 
     def _reply(self, entry: Entry, arrived: Arrived, **rest: Any) -> Reply:

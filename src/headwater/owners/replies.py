@@ -37,6 +37,7 @@ class Reply(msgspec.Struct, rename="camel", omit_defaults=True):
     body: msgspec.Raw = msgspec.Raw()
     text: str | None = None
     expected: int | None = None
+    asked_by: str | None = None
 
     def error(self) -> HeadwaterError | None:
         """The exception that the caller gets, or None when the command was accepted."""
