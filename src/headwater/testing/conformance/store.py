@@ -216,6 +216,7 @@ class StoreConformance:
             loading.save(ACCOUNT, [Account("ann", Decimal(2))])
             inside.set()
             seen.wait(0.2)  # a store that reads and writes in turn lets the reader in only afterwards
+            raise ArithmeticError("of the handler")
 
         def look() -> None:
             inside.wait(10)
@@ -225,7 +226,7 @@ class StoreConformance:
         reader = threading.Thread(target=look)
         reader.start()
         with pytest.raises(ArithmeticError):
-            accounts.apply("r", {P0: 1}, {P0: 2}, lambda loading: (work(loading), 1 / 0))
+            accounts.apply("r", {P0: 1}, {P0: 2}, work)
         reader.join(10)
         assert found == [Account("ann", Decimal(1))]
 

@@ -1,0 +1,230 @@
+"""The port of a store, and the contract that every implementation keeps.
+
+- **Rows and positions move together.** `apply` compares the stored positions of a runner with those that the
+  caller started from, and then commits rows and new positions in one transaction, or raises `StaleRunner` and
+  writes nothing. So an event is applied once, whoever else runs, and after a crash the rows are the fold of
+  the log up to the stored positions.
+- **Two runners may change one row** (it is fed by several partitions). From `load` to the commit nobody else
+  changes what was loaded: an embedded file locks itself, a server locks rows in the order of their keys, a
+  search engine writes on condition and does the work again.
+- **Values come back equal.** A row that is read equals the row that was written, in every column type: no
+  decimal becomes a float, no time loses its zone.
+- **Readers** see committed rows only, and cannot write.
+- **A table's shape belongs to its version.** Another shape under the same name and version is refused when
+  the table is opened.
+- **Failures**: `Unavailable` (the store cannot be reached, is locked or full: nothing was written), `Misuse`
+  (wrong SQL, a value of the wrong type, a changed shape), `StaleRunner`.
+
+A store knows nothing of events or of the classes that declare projections; it gets schemas and rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+
+import msgspec
+
+from headwater.errors import Misuse
+from headwater.log.port import Aborted, Positions, TopicPartition
+from headwater.stores.shapes import describe
+
+R = TypeVar("R")
+Key = tuple[Any, ...]
+"""The values of a row's key columns, in the schema's order; a tuple also for one column."""
+
+NAME = re.compile(r"(?!hw_|sqlite_)(?!.*_v[0-9]+$)[a-z_][a-z0-9_]{0,62}")
+
+
+class StaleRunner(Aborted):
+    """The store stands elsewhere than the runner believes: another one has taken over, or positions were
+    reset. Nothing was written; go on from the stored positions."""
+
+
+class Column(NamedTuple):
+    """A column: its name is the field's name in Python, `type` the field's annotation."""
+
+    name: str
+    type: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TableSchema(Generic[R]):
+    """A table of one version of a read model.
+
+    Arguments: name: what queries call it; version: of its shape and of the code that fills it; row: the class
+    (a msgspec Struct) whose fields are the columns; key: the columns that make the primary key.
+    Raises: Misuse for a name or key that cannot be one.
+    """
+
+    name: str
+    version: int
+    row: type[R]
+    key: tuple[str, ...]
+    columns: tuple[Column, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        fields: Any = msgspec.structs.fields(self.row)  # type: ignore[arg-type] # any Struct class, also of ours
+        object.__setattr__(self, "columns", tuple(Column(f.name, f.type) for f in fields))
+        if not NAME.fullmatch(self.name):
+            raise Misuse(
+                f"{self.name!r} cannot be a table: use a-z, 0-9 and _, beginning with a letter but not with hw_ "
+                "or sqlite_, and not ending as _v1 does"
+            )
+        names = [column.name for column in self.columns]
+        if not self.key or not set(self.key) <= set(names):
+            raise Misuse(f"table {self.name} needs a key among its columns {', '.join(names)}: write hw.Key[...]")
+
+    @property
+    def shape(self) -> dict[str, str]:
+        """Column name -> its type in words, the key's columns marked. Two equal shapes can share rows."""
+        return {c.name: describe(c.type) + (" key" if c.name in self.key else "") for c in self.columns}
+
+    @property
+    def fingerprint(self) -> str:
+        """A short name of the shape."""
+        text = msgspec.json.encode([list(self.shape.items()), self.key])
+        return hashlib.blake2b(text, digest_size=8).hexdigest()
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} version {self.version}"
+
+
+def refuse_changed_shape(schema: TableSchema[Any], stored: Mapping[str, str]) -> None:
+    """Compares a schema with the stored shape of the same name and version.
+
+    Raises: Misuse naming the columns that differ and the version to declare.
+    """
+    shape = schema.shape
+    changes = [f"{name} is new" for name in shape.keys() - stored.keys()]
+    changes += [f"{name} is gone" for name in stored.keys() - shape.keys()]
+    changes += [
+        f"{name} was {stored[name]} and is {shape[name]}"
+        for name in shape.keys() & stored.keys()
+        if shape[name] != stored[name]
+    ]
+    if not changes and list(shape) != list(stored):
+        changes = [f"the order of columns was {', '.join(stored)}"]
+    if changes:
+        raise Misuse(
+            f"the shape of {schema.title} changed: {'; '.join(sorted(changes))}. "
+            f"Declare it with version={schema.version + 1}: its rows are made again beside the old ones"
+        )
+
+
+class Loading(Protocol):
+    """The rows, inside the transaction of `Store.apply`. Valid only there."""
+
+    def load(self, table: TableSchema[R], keys: Collection[Key]) -> dict[Key, R]:
+        """The rows of those keys that exist, in one statement as far as the store allows."""
+        ...
+
+    def save(self, table: TableSchema[R], rows: Collection[R]) -> None:
+        """Writes whole rows, new or not: one write each. A value of the wrong type raises `Misuse`."""
+        ...
+
+    def delete(self, table: TableSchema[Any], keys: Collection[Key]) -> None:
+        """Removes rows; those that do not exist are no error."""
+        ...
+
+
+class Answer:
+    """What a query found: `columns`, and the rows as tuples, read as they are iterated (once)."""
+
+    def __init__(self, columns: tuple[str, ...], rows: Iterator[tuple[Any, ...]]) -> None:
+        self.columns, self._rows = columns, rows
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return self._rows
+
+    def dicts(self) -> Iterator[dict[str, Any]]:
+        """The rows as dictionaries by column name."""
+        return (dict(zip(self.columns, row, strict=True)) for row in self._rows)
+
+
+RunnerState = Literal["running", "held", "failed", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerNote:
+    """What a runner says about itself, for other processes.
+
+    Arguments: worker: which of the processes that share the runner's partitions, as "host/pid/..."; state;
+    failure: text of the last failure; heartbeat: when it said so (UTC); partitions: what it owns.
+    """
+
+    worker: str
+    state: RunnerState
+    failure: str | None
+    heartbeat: datetime
+    partitions: frozenset[TopicPartition] = frozenset()
+
+
+class Store(Protocol):
+    """A store. Thread-safe."""
+
+    def bind(self, log_id: str) -> None:
+        """Ties the store to a log. Raises: Misuse: its rows come from another log."""
+        ...
+
+    def open_tables(self, runner: str, schemas: Sequence[TableSchema[Any]], code: str = "") -> str:
+        """Makes what does not exist, and lets queries by name find these versions.
+
+        Arguments: runner: who fills them; code: fingerprint of the code that fills them.
+        Returns: the code's fingerprint when the stored rows were begun (`code` itself, if there are none).
+        Raises: Misuse: the shape of a version changed, or another runner fills the table.
+        """
+        ...
+
+    def positions(self, runner: str) -> dict[TopicPartition, int]:
+        """How far the rows have come: the next offset per partition; partitions never applied are left out."""
+        ...
+
+    def apply(self, runner: str, start: Positions, to: Positions, work: Callable[[Loading], None]) -> None:
+        """Runs `work` and commits its changes together with the positions `to`.
+
+        Arguments: start: for each partition of `to`, the position the runner started from (left out: nothing
+        applied yet). An exception of `work` rolls back and is raised again.
+        Raises: StaleRunner, Unavailable.
+        """
+        ...
+
+    def row(self, table: TableSchema[R], key: Key) -> R | None:
+        """One row, or None. Raises: Misuse: the table was never opened, or the key does not fit."""
+        ...
+
+    def rows(
+        self,
+        table: TableSchema[R],
+        where: Mapping[str, object] | None = None,
+        order: Sequence[str] = (),
+        limit: int | None = None,
+    ) -> list[R]:
+        """Rows whose columns equal `where`, in the order of these columns ("-total": descending), then of the
+        key."""
+        ...
+
+    def query(self, sql: str, args: Sequence[object] | Mapping[str, object] = ()) -> Answer:
+        """A question in the store's own language, read-only. Raises: Misuse with the store's words."""
+        ...
+
+    def note(self, runner: str, note: RunnerNote) -> None:
+        """Says how a runner's worker is; replaces what that worker said before. A worker that "stopped"
+        without a failure is forgotten."""
+        ...
+
+    def notes(self, runner: str) -> list[RunnerNote]:
+        """What the workers of a runner last said, the latest heartbeat first."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def key_of_row(table: TableSchema[Any], rows: Iterable[Any]) -> list[Key]:
+    """The keys of rows, in order."""
+    return [tuple(getattr(row, name) for name in table.key) for row in rows]

@@ -1,0 +1,299 @@
+"""The store in a file of SQLite: read models, beside the log's file and never in it.
+
+    apply: BEGIN IMMEDIATE -> compare positions -> load, work, save -> positions -> COMMIT
+    row, rows, query: connections that can only read
+
+BEGIN IMMEDIATE takes the file's write lock before the first look, so what a runner loads cannot be changed by
+another process before it commits. WAL lets readers go on meanwhile. `synchronous=NORMAL`: a commit costs no
+fsync; after a power cut the last commits may be gone, but whole and in order, so rows and positions fall back
+together and the events are applied again from the log, which is what keeps the data (and is written with
+FULL). The file needs no backup.
+
+A table is kept per version as `<name>_v<version>`; a view `<name>` shows the version that was opened last.
+Other programs (sqlite3, Datasette) can read `<name>_v<version>`; what compares or sorts decimals, the view
+included, needs the collation that only headwater's connections have, and says so there.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, TypeVar
+
+from msgspec import json
+
+from headwater.errors import Misuse, Unavailable
+from headwater.log.port import Positions, TopicPartition
+from headwater.stores.cells import argument, utc_text
+from headwater.stores.port import (
+    Answer,
+    Key,
+    RunnerNote,
+    StaleRunner,
+    TableSchema,
+    refuse_changed_shape,
+)
+from headwater.stores.sqlite_files import FileReaders, OneConnection, Readers, connect, translated
+from headwater.stores.sqlite_tables import SCHEMA, SqliteTable, quoted
+
+R = TypeVar("R")
+MEMORY = ":memory:"
+FIRST_ROWS = 500
+"""So many are fetched at once; an answer of fewer does not keep a connection."""
+
+
+class SqliteStore:
+    """A `Store` in one file.
+
+    Arguments: path: of the file, made when missing; busy_s: how long, in seconds, a write waits for other
+    processes.
+    Raises: Misuse: the file is something else. Unavailable: it cannot be opened or locked.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, busy_s: float = 20.0) -> None:
+        self._path = os.fspath(path)
+        self._lock = threading.RLock()
+        self._tables: dict[tuple[str, int], SqliteTable] = {}
+        self._writer = connect(self._path, busy_s)
+        with self._writing():
+            for statement in SCHEMA:
+                self._writer.execute(statement)
+        self._variables = min(32768, self._writer.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER))
+        self._readers: Readers = (
+            OneConnection(self._writer, self._lock) if self._path == MEMORY else FileReaders(self._path, busy_s)
+        )
+
+    def bind(self, log_id: str) -> None:
+        with self._writing() as connection:
+            connection.execute("INSERT OR IGNORE INTO hw_store VALUES ('log', ?)", (log_id,))
+            [(stored,)] = connection.execute("SELECT value FROM hw_store WHERE name = 'log'").fetchall()
+        if stored != log_id:
+            raise Misuse(
+                f"the read models in {self._path} were made from the log {stored}, this is log {log_id}: "
+                "use another file, or delete this one; it is made again from the log"
+            )
+
+    def open_tables(self, runner: str, schemas: Sequence[TableSchema[Any]], code: str = "") -> str:
+        with self._writing() as connection:
+            for schema in schemas:
+                self._open(connection, runner, schema)
+            begun = connection.execute("SELECT 1 FROM hw_positions WHERE runner = ? LIMIT 1", (runner,)).fetchone()
+            if begun is None:
+                connection.execute("INSERT OR REPLACE INTO hw_code VALUES (?, ?)", (runner, code))
+            else:
+                connection.execute("INSERT OR IGNORE INTO hw_code VALUES (?, ?)", (runner, code))
+            [(stored,)] = connection.execute("SELECT code FROM hw_code WHERE runner = ?", (runner,)).fetchall()
+        return str(stored)
+
+    def positions(self, runner: str) -> dict[TopicPartition, int]:
+        with self._reading() as connection:
+            return _positions(connection, runner)
+
+    def apply(self, runner: str, start: Positions, to: Positions, work: Callable[[SqliteLoading], None]) -> None:
+        with self._transaction() as connection:
+            with translated(self._path):
+                stored = _positions(connection, runner)
+            for partition in to:
+                if stored.get(partition) != start.get(partition):
+                    raise StaleRunner(
+                        f"{runner} started from {start.get(partition)} of {partition}, but the store stands at "
+                        f"{stored.get(partition)}"
+                    )
+            work(SqliteLoading(connection, self.table, self._path))
+            with translated(self._path):
+                connection.executemany(
+                    "INSERT INTO hw_positions VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET next = excluded.next",
+                    [(runner, *partition, position) for partition, position in to.items()],
+                )
+
+    def row(self, table: TableSchema[R], key: Key) -> R | None:
+        found = self.table(table)
+        with self._reading() as connection:
+            return found.load(connection, [key]).get(key)
+
+    def rows(
+        self,
+        table: TableSchema[R],
+        where: Mapping[str, object] | None = None,
+        order: Sequence[str] = (),
+        limit: int | None = None,
+    ) -> list[R]:
+        found = self.table(table)
+        sql, args = found.selection(where or {}, order, limit)
+        with self._reading() as connection:
+            cells = connection.execute(sql, args).fetchall()
+        return found.columns.decode(cells)
+
+    def query(self, sql: str, args: Sequence[object] | Mapping[str, object] = ()) -> Answer:
+        values: Any = (
+            {name: argument(value) for name, value in args.items()}
+            if isinstance(args, Mapping)
+            else [argument(value) for value in args]
+        )
+        streams = self._readers.streams
+        connection = self._readers.take()
+        kept = False
+        try:
+            with translated(self._path, sql):
+                cursor = connection.execute(sql, values)
+                first = cursor.fetchmany(FIRST_ROWS) if streams else cursor.fetchall()
+            if cursor.description is None:
+                raise Misuse("a query is one SELECT statement")
+            columns = tuple(column[0] for column in cursor.description)
+            kept = streams and len(first) == FIRST_ROWS
+        finally:
+            if not kept:
+                self._readers.give(connection)
+        return Answer(columns, self._streamed(sql, first, cursor) if kept else iter(first))
+
+    def _streamed(self, sql: str, first: list[tuple[Any, ...]], cursor: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from first
+            with translated(self._path, sql):
+                while rows := cursor.fetchmany(FIRST_ROWS):
+                    yield from rows
+        finally:
+            cursor.close()
+            self._readers.give(cursor.connection)
+
+    def note(self, runner: str, note: RunnerNote) -> None:
+        partitions = json.encode(sorted(note.partitions)).decode()
+        with self._writing() as connection:
+            if note.state == "stopped" and note.failure is None:
+                connection.execute("DELETE FROM hw_workers WHERE runner = ? AND worker = ?", (runner, note.worker))
+                return
+            connection.execute(
+                "INSERT OR REPLACE INTO hw_workers VALUES (?, ?, ?, ?, ?, ?)",
+                (runner, note.worker, note.state, note.failure, utc_text(note.heartbeat), partitions),
+            )
+
+    def notes(self, runner: str) -> list[RunnerNote]:
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT worker, state, failure, heartbeat, partitions FROM hw_workers WHERE runner = ?"
+                " ORDER BY heartbeat DESC",
+                (runner,),
+            ).fetchall()
+        return [
+            RunnerNote(
+                worker,
+                state,
+                failure,
+                datetime.fromisoformat(heartbeat),
+                frozenset(json.decode(partitions, type=list[TopicPartition])),
+            )
+            for worker, state, failure, heartbeat, partitions in rows
+        ]
+
+    def close(self) -> None:
+        with self._lock:
+            self._readers.close()
+            self._writer.close()
+
+    def table(self, schema: TableSchema[Any]) -> SqliteTable:
+        """The table of a schema that somebody has opened in this file. Raises: Unavailable: nobody has.
+        Misuse: with another shape."""
+        found = self._tables.get((schema.name, schema.version))
+        if found is not None and found.schema.row is schema.row:
+            return found
+        with self._reading() as connection:
+            stored = _stored_shape(connection, schema)
+        if stored is None:
+            raise Unavailable(f"{self._path} has no table {schema.title} yet: start the process that runs it")
+        refuse_changed_shape(schema, stored[1])
+        return self._know(schema)
+
+    def _open(self, connection: sqlite3.Connection, runner: str, schema: TableSchema[Any]) -> None:
+        stored = _stored_shape(connection, schema)
+        table = self._know(schema)
+        if stored is None:
+            shape = json.encode(schema.shape).decode()
+            connection.execute(
+                "INSERT INTO hw_tables VALUES (?, ?, ?, ?)", (schema.name, schema.version, runner, shape)
+            )
+            connection.execute(table.definition)
+        else:
+            if stored[0] != runner:
+                raise Misuse(
+                    f"{schema.title} in {self._path} is filled by {stored[0]}, not by {runner}: "
+                    'give one of the two read models another name="…"'
+                )
+            refuse_changed_shape(schema, stored[1])
+        view = connection.execute(
+            "SELECT sql FROM sqlite_master WHERE type = 'view' AND name = ?", (schema.name,)
+        ).fetchone()
+        if view != (table.view,):
+            connection.execute(f"DROP VIEW IF EXISTS {quoted(schema.name)}")
+            connection.execute(table.view)
+
+    def _know(self, schema: TableSchema[Any]) -> SqliteTable:
+        table = SqliteTable(schema, self._variables)
+        self._tables[schema.name, schema.version] = table
+        return table
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            connection = self._writer
+            with translated(self._path):
+                connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                with translated(self._path):
+                    connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:  # SQLite itself rolls back when the disk is full
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction with nothing but the store's own statements in it."""
+        with self._transaction() as connection, translated(self._path):
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        connection = self._readers.take()
+        try:
+            with translated(self._path):
+                yield connection
+        finally:
+            self._readers.give(connection)
+
+
+class SqliteLoading:
+    """`Loading` on the writing connection."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, table: Callable[[TableSchema[Any]], SqliteTable], path: str
+    ) -> None:
+        self._connection, self._table, self._path = connection, table, path
+
+    def load(self, table: TableSchema[R], keys: Collection[Key]) -> dict[Key, R]:
+        with translated(self._path):
+            return self._table(table).load(self._connection, keys)
+
+    def save(self, table: TableSchema[R], rows: Collection[R]) -> None:
+        with translated(self._path):
+            self._table(table).save(self._connection, rows)
+
+    def delete(self, table: TableSchema[Any], keys: Collection[Key]) -> None:
+        with translated(self._path):
+            self._table(table).delete(self._connection, keys)
+
+
+def _positions(connection: sqlite3.Connection, runner: str) -> dict[TopicPartition, int]:
+    rows = connection.execute("SELECT topic, part, next FROM hw_positions WHERE runner = ?", (runner,))
+    return {TopicPartition(topic, partition): position for topic, partition, position in rows}
+
+
+def _stored_shape(connection: sqlite3.Connection, schema: TableSchema[Any]) -> tuple[str, dict[str, str]] | None:
+    found = connection.execute(
+        "SELECT runner, shape FROM hw_tables WHERE name = ? AND version = ?", (schema.name, schema.version)
+    ).fetchone()
+    return None if found is None else (found[0], json.decode(found[1], type=dict[str, str]))

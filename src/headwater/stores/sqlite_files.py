@@ -1,0 +1,202 @@
+"""Connections to a store's file: one that writes, a few that only read, and SQLite's errors in our words.
+
+A reading connection may do nothing but SELECT: it is opened read-only, and an authorizer refuses everything
+that would leave the file (ATTACH) or change the connection (PRAGMA).
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+from urllib.parse import quote
+
+from headwater.errors import HeadwaterError, Misuse, Unavailable
+from headwater.stores.decimals import teach
+
+APPLICATION = 0x68775354  # "hwST" in the file's header: this file is a store of headwater
+FORMAT = 1
+KEPT_READERS = 8
+READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
+DESCRIBING = frozenset({"table_info", "table_xinfo", "table_list", "index_list", "index_info"})
+
+
+def connect(path: str, busy_s: float) -> sqlite3.Connection:
+    """The writing connection; makes the file when it is missing. Raises: Misuse, Unavailable."""
+    with translated(path):
+        connection = _open(path, busy_s)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA cache_size = -65536")
+            connection.execute("PRAGMA wal_autocheckpoint = 4000")
+            _claim(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _open(name: str, busy_s: float, *, uri: bool = False) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        name, timeout=busy_s, isolation_level=None, check_same_thread=False, cached_statements=256, uri=uri
+    )
+    teach(connection)
+    return connection
+
+
+def _claim(connection: sqlite3.Connection, path: str) -> None:
+    """Marks a new file as a store, and refuses one that is something else."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        [(application,)] = connection.execute("PRAGMA application_id").fetchall()
+        [(version,)] = connection.execute("PRAGMA user_version").fetchall()
+        [(tables,)] = connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+        if application != APPLICATION and (application or tables):
+            raise Misuse(f"{path} is a SQLite file that is no store of headwater: give read models a file of their own")
+        if application == APPLICATION and version != FORMAT:
+            raise Misuse(
+                f"{path} was written by another version of headwater (format {version}, this one reads {FORMAT}): "
+                "delete it, it is made again from the log"
+            )
+        connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {FORMAT}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+class Readers(Protocol):
+    """Connections that read."""
+
+    streams: bool
+    """Whether a connection may be kept while its caller reads on; if not, answers are fetched whole."""
+
+    def take(self) -> sqlite3.Connection: ...
+
+    def give(self, connection: sqlite3.Connection) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class FileReaders:
+    """Read-only connections to a file, as many as there are readers at once."""
+
+    streams = True
+
+    def __init__(self, path: str, busy_s: float) -> None:
+        self._path, self._busy_s = path, busy_s
+        self._idle: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def take(self) -> sqlite3.Connection:
+        with self._lock:
+            if self._closed:
+                raise Misuse("the store is closed")
+            if self._idle:
+                return self._idle.pop()
+        with translated(self._path):
+            connection = _open(f"file:{quote(self._path)}?mode=ro", self._busy_s, uri=True)
+            connection.execute("PRAGMA query_only = ON")
+            connection.set_authorizer(only_reading(lambda: True))
+            return connection
+
+    def give(self, connection: sqlite3.Connection) -> None:
+        with self._lock:
+            if not self._closed and len(self._idle) < KEPT_READERS:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            for connection in self._idle:
+                connection.close()
+            self._idle.clear()
+
+
+class OneConnection:
+    """A database in memory is its only connection: reading takes turns with writing, on the writer's lock."""
+
+    streams = False
+
+    def __init__(self, connection: sqlite3.Connection, lock: threading.RLock) -> None:
+        self._connection, self._lock = connection, lock
+        self._reading = False
+        connection.set_authorizer(only_reading(lambda: self._reading))
+
+    def take(self) -> sqlite3.Connection:
+        self._lock.acquire()
+        self._reading = True
+        self._connection.execute("PRAGMA query_only = ON")
+        return self._connection
+
+    def give(self, connection: sqlite3.Connection) -> None:
+        self._reading = False
+        connection.execute("PRAGMA query_only = OFF")
+        self._lock.release()
+
+    def close(self) -> None:
+        """Nothing of its own to close."""
+
+
+Authorizer = Callable[[int, str | None, str | None, str | None, str | None], int]
+
+
+def only_reading(reading: Callable[[], bool]) -> Authorizer:
+    """Refuses, while `reading` says so, whatever is not a look at the tables."""
+
+    def decide(action: int, first: str | None, second: str | None, _database: str | None, _by: str | None) -> int:
+        if action in READING or not reading():
+            return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_PRAGMA and first in DESCRIBING:
+            return sqlite3.SQLITE_OK
+        own = action == sqlite3.SQLITE_PRAGMA and first == "query_only" and second == "ON"
+        return sqlite3.SQLITE_OK if own else sqlite3.SQLITE_DENY
+
+    return decide
+
+
+@contextmanager
+def translated(path: str, sql: str | None = None) -> Iterator[None]:
+    """Turns SQLite's errors into ours. Arguments: sql: the query of a user, if this is one."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise in_our_words(error, path, sql) from error
+    except (OverflowError, UnicodeEncodeError) as error:  # while values are bound
+        raise Misuse(f"a value cannot be kept in {path}: {error}") from error
+
+
+def in_our_words(error: sqlite3.Error, path: str, sql: str | None) -> HeadwaterError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return Unavailable(f"another process keeps {path} locked: {error}; it is tried again")
+    if code == sqlite3.SQLITE_FULL:
+        return Unavailable(f"{path} cannot grow, the disk is full: {error}; nothing of this write was kept")
+    if code == sqlite3.SQLITE_NOTADB:
+        return Misuse(f"{path} is not a SQLite database: give read models a file of their own")
+    if code == sqlite3.SQLITE_CORRUPT:
+        return Unavailable(f"{path} is damaged ({error}): delete it, it is made again from the log")
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM):
+        return Unavailable(f"{path} cannot be opened or written: {error}")
+    if sql is None:
+        return Unavailable(f"{path}: {error}")
+    if code in (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY) or "not authorized" in str(error):
+        return Misuse(f"a query can only read: {error}")
+    return Misuse(f"SQLite does not understand the query: {error}{_hint(str(error))}")
+
+
+def _hint(words: str) -> str:
+    near = re.search(r'near "([A-Za-z_]+)": syntax error', words)
+    if near is None:
+        return ""
+    name = near.group(1)
+    return f'; if {name} is meant as a table or a column, it is also a word of SQL: write "{name}" in double quotes'

@@ -1,0 +1,140 @@
+"""One table of a SQLite store: its definition, and the statements that load, write and select its rows."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from headwater.errors import Misuse
+from headwater.stores.cells import Columns
+from headwater.stores.port import Key, TableSchema, key_of_row
+from headwater.stores.shapes import without_none
+
+R = TypeVar("R")
+
+SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS hw_store (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS hw_positions (runner TEXT, topic TEXT, part INTEGER, next INTEGER NOT NULL,"
+    " PRIMARY KEY (runner, topic, part)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS hw_tables (name TEXT, version INTEGER, runner TEXT NOT NULL, shape TEXT NOT NULL,"
+    " PRIMARY KEY (name, version)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS hw_code (runner TEXT PRIMARY KEY, code TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS hw_workers (runner TEXT, worker TEXT, state TEXT NOT NULL, failure TEXT,"
+    " heartbeat TEXT NOT NULL, partitions TEXT NOT NULL, PRIMARY KEY (runner, worker)) WITHOUT ROWID",
+)
+"""What a store keeps beside the rows: the log that it was made from, positions, shapes, code, who works."""
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+class SqliteTable:
+    """The SQL of one table. Arguments: schema; variables: how many parameters a statement may have."""
+
+    def __init__(self, schema: TableSchema[Any], variables: int) -> None:
+        self.schema = schema
+        self.columns = Columns(schema.title, schema.row, schema.columns)
+        names = self.columns.names
+        self.table = quoted(f"{schema.name}_v{schema.version}")
+        self._key = [names.index(name) for name in schema.key]
+        self._refuse_bad_keys()
+        self._largest = 1 << ((variables // len(schema.key)).bit_length() - 1)
+        listed = ", ".join(map(quoted, names))
+        keys = ", ".join(map(quoted, schema.key))
+        self._select = f"SELECT {listed} FROM {self.table}"
+        changed = ", ".join(f"{quoted(n)} = excluded.{quoted(n)}" for n in names if n not in schema.key)
+        marks = ", ".join("?" * len(names))
+        action = f"UPDATE SET {changed}" if changed else "NOTHING"
+        self._upsert = f"INSERT INTO {self.table} ({listed}) VALUES ({marks}) ON CONFLICT ({keys}) DO {action}"
+        self._delete = f"DELETE FROM {self.table} WHERE " + " AND ".join(f"{quoted(k)} = ?" for k in schema.key)
+
+    @property
+    def definition(self) -> str:
+        """CREATE TABLE. One integer key is SQLite's own row id; all other tables are ordered by their key."""
+        columns = ", ".join(
+            f"{quoted(name)} {cell.sql}{'' if self.columns.optional(i) else ' NOT NULL'}"
+            for i, (name, cell) in enumerate(zip(self.columns.names, self.columns.cells, strict=True))
+        )
+        only = self.columns.cells[self._key[0]].sql if len(self._key) == 1 else ""
+        keys = ", ".join(map(quoted, self.schema.key))
+        tail = "" if only == "INTEGER" else " WITHOUT ROWID"
+        return f"CREATE TABLE IF NOT EXISTS {self.table} ({columns}, PRIMARY KEY ({keys})){tail}"
+
+    @property
+    def view(self) -> str:
+        """CREATE VIEW: lets queries find this version by the table's name."""
+        listed = ", ".join(map(quoted, self.columns.names))
+        return f"CREATE VIEW {quoted(self.schema.name)} AS SELECT {listed} FROM {self.table}"
+
+    def load(self, connection: sqlite3.Connection, keys: Collection[Key]) -> dict[Key, Any]:
+        """The rows of those keys that exist."""
+        found: dict[Key, Any] = {}
+        cells = self._key_cells(keys)
+        for start in range(0, len(cells), self._largest):
+            part = cells[start : start + self._largest]
+            size = 1 << (len(part) - 1).bit_length()  # few sizes, so that SQLite knows the statement already
+            part += part[-1:] * (size - len(part))
+            values = [value for key in part for value in key]
+            rows = self.columns.decode(connection.execute(self._select + self._where(size), values).fetchall())
+            found.update(zip(key_of_row(self.schema, rows), rows, strict=True))
+        return found
+
+    def save(self, connection: sqlite3.Connection, rows: Collection[Any]) -> None:
+        if rows:
+            values = zip(*map(msgspec.structs.astuple, rows), strict=True)
+            connection.executemany(self._upsert, self.columns.encode(values, range(len(self.columns.cells))))
+
+    def delete(self, connection: sqlite3.Connection, keys: Collection[Key]) -> None:
+        connection.executemany(self._delete, self._key_cells(keys))
+
+    def selection(self, where: Mapping[str, object], order: Sequence[str], limit: int | None) -> tuple[str, list[Any]]:
+        """SELECT with its parameters."""
+        args: list[Any] = []
+        for name, value in where.items():
+            [(cell,)] = self.columns.encode([[value]], [self._index(name)])
+            args.append(cell)
+        sql = self._select
+        if where:
+            sql += " WHERE " + " AND ".join(f"{quoted(name)} IS ?" for name in where)
+        terms = [quoted(n.removeprefix("-")) + (" DESC" if n.startswith("-") else "") for n in order]
+        for name in order:
+            self._index(name.removeprefix("-"))
+        sql += " ORDER BY " + ", ".join([*terms, *map(quoted, self.schema.key)])
+        if limit is not None:
+            sql += " LIMIT ?"
+            args.append(limit)
+        return sql, args
+
+    def _where(self, size: int) -> str:
+        if len(self._key) == 1:
+            return f" WHERE {quoted(self.schema.key[0])} IN ({','.join('?' * size)})"
+        marks = "(" + ",".join("?" * len(self._key)) + ")"
+        return f" WHERE ({', '.join(map(quoted, self.schema.key))}) IN (VALUES {','.join([marks] * size)})"
+
+    def _key_cells(self, keys: Collection[Key]) -> list[tuple[Any, ...]]:
+        if not keys:
+            return []
+        for key in keys:
+            if not isinstance(key, tuple) or len(key) != len(self._key):
+                raise Misuse(f"{key!r} is no key of {self.schema.title}: give {', '.join(self.schema.key)}")
+        return list(self.columns.encode(zip(*keys, strict=True), self._key))
+
+    def _index(self, name: str) -> int:
+        if name not in self.columns.names:
+            raise Misuse(f"{self.schema.title} has no column {name!r}: it has {', '.join(self.columns.names)}")
+        return self.columns.names.index(name)
+
+    def _refuse_bad_keys(self) -> None:
+        for index in self._key:
+            column = self.schema.columns[index]
+            kind, optional = without_none(column.type)
+            cell = self.columns.cells[index]
+            if optional or not cell.accepts or cell.sql not in ("TEXT", "INTEGER"):
+                raise Misuse(
+                    f"{self.schema.title}: {column.name} cannot be in the key ({kind}): "
+                    "use a str, int, bool, date, datetime, UUID, Enum or Literal that is never None"
+                )
