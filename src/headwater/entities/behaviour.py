@@ -166,11 +166,12 @@ class Behaviour(Generic[A]):
         return found
 
     def _meta(self, record: StoredFields) -> Meta | Unreadable:
-        said: datetime | Unreadable | None = None
+        said: datetime | None = None
         if not any(name == "ce_time" for name, _ in record.headers):
-            said = self.events.payload_time(record.value)
-            if isinstance(said, Unreadable):
-                return said
+            time = self.events.payload_time(record.value)
+            if isinstance(time, Unreadable):
+                return time
+            said = time
         return read_meta(
             record.topic, record.partition, record.offset, record.key, record.headers, record.timestamp_ms, said
         )

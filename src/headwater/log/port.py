@@ -240,8 +240,8 @@ class Writer(Protocol):
 
         `fill` only hands over records that are ready: no user code, no reading, no waiting, since a lock may
         be held. It runs exactly once. An exception in it aborts and is raised again.
-        Raises: Aborted, Fenced, Unavailable; in each case nothing was written. Torn: a part of it was.
-        Undecided: not known yet; the next one asks first.
+        Raises: Aborted, Fenced, Unavailable; in each case nothing was written, except for Torn (a part of it
+        was) and Undecided (perhaps).
         """
         ...
 

@@ -15,6 +15,7 @@ from headwater.log.memory.shelf import Draft, Shelf, Unkindness
 from headwater.log.port import (
     GroupDescription,
     NewRecord,
+    OnDone,
     Positions,
     Record,
     TopicDescription,
@@ -95,6 +96,10 @@ class MemoryLog:
     def append(self, records: Sequence[NewRecord]) -> list[int]:
         with self._shelf.changed:
             return Draft(self._shelf).carry_out(lambda draft: draft.append(records), marker=False)
+
+    def append_nowait(self, records: Sequence[NewRecord], on_done: OnDone) -> None:
+        for index, offset in enumerate(self.append(records)):
+            on_done(index, offset, None)
 
     def reader(self) -> MemoryReader:
         reader = MemoryReader(self._shelf, self._counter)
