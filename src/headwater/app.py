@@ -65,7 +65,7 @@ class App:
 
     def run(
         self,
-        url: str,
+        url: str | Log,
         *,
         only: Sequence[Part] = PARTS,
         store: str | None = None,
@@ -73,7 +73,7 @@ class App:
     ) -> Running:
         """Does the work of the app on a log, as a context manager: `with` gives `Shop`, `async with` `AsyncShop`.
 
-        Arguments: url: see `open_log`; only: which parts this process runs; store: where read models live
+        Arguments: url: see `open_log`, or an open log, which stays open; only: which parts this process runs; store: where read models live
         (`memory://`, `sqlite:///file`; None: beside the log); environment: time and ids.
         """
         unknown = [part for part in only if part not in PARTS]
@@ -81,7 +81,7 @@ class App:
             raise Misuse(f"only={unknown!r}: the parts are {', '.join(PARTS)}")
         return Running(self, url, tuple(only), store, environment)
 
-    def connect(self, url: str, *, store: str | None = None, environment: Environment = SYSTEM) -> Running:
+    def connect(self, url: str | Log, *, store: str | None = None, environment: Environment = SYSTEM) -> Running:
         """A client of the app's entities and read models; another process does the work. Else as `run`."""
         return Running(self, url, (), store, environment)
 
@@ -90,9 +90,11 @@ class Running:
     """An app on a log, from `with` to its end. Made by `App.run` and `App.connect`."""
 
     def __init__(
-        self, app: App, url: str, parts: tuple[Part, ...], store: str | None, environment: Environment
+        self, app: App, log: str | Log, parts: tuple[Part, ...], store: str | None, environment: Environment
     ) -> None:
-        self._app, self._url, self._parts = app, url, parts
+        self._app, self._parts = app, parts
+        self._url = log if isinstance(log, str) else "memory://"
+        self._given = None if isinstance(log, str) else log
         self._store, self._environment = store, environment
         self._log: Log | None = None
         self._post: Post | None = None
@@ -128,7 +130,7 @@ class Running:
             self._post.close()
         if self.models is not None:
             self.models.close()
-        if self._log is not None:
+        if self._log is not None and self._given is None:
             self._log.close()
         self.services = self._post = self.models = self._log = None
 
@@ -137,7 +139,7 @@ class Running:
             raise Misuse("this app is entered already; call run or connect again for another one")
         app, environment = self._app, self._environment
         process = f"{socket.gethostname()}-{os.getpid()}-{environment.new_id()[-12:]}"
-        log = self._log = open_log(self._url)
+        log = self._log = self._given or open_log(self._url)
         try:
             topology = Topology.read(log)
             self.models = ReadModels.open(

@@ -52,10 +52,30 @@ class StateRecord(msgspec.Struct, rename="camel"):
     sources: dict[str, tuple[int, int]] = {}
 
 
-class Entry:
-    """One entity in its owner's memory: the state as object and as bytes, and what is remembered."""
+class WrittenState(msgspec.Struct, rename="camel"):
+    """`StateRecord` as it is written: what is remembered is JSON already."""
 
-    __slots__ = ("events", "id", "raw", "recent", "recent_ids", "sources", "state", "version")
+    id: str
+    version: int
+    schema: str
+    events: int
+    commands: int
+    state: msgspec.Raw
+    recent: list[msgspec.Raw]
+    sources: dict[str, tuple[int, int]]
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(StateRecord).decode
+
+
+class Entry:
+    """One entity in its owner's memory: the state as object and as bytes, and what is remembered.
+
+    `recent_json` repeats `recent` as JSON: a record carries up to 128 answers, and each is encoded only once.
+    """
+
+    __slots__ = ("events", "id", "raw", "recent", "recent_ids", "recent_json", "sources", "state", "version")
 
     def __init__(
         self,
@@ -70,26 +90,32 @@ class Entry:
         self.id, self.state, self.raw, self.version, self.events = entity_id, state, raw, version, events
         self.recent, self.sources = recent, sources
         self.recent_ids = {one.id: one for one in recent}
+        self.recent_json = [msgspec.Raw(_encode(one)) for one in recent]
 
     def remember(self, one: Remembered) -> None:
         """Adds an answered command and forgets what is beyond the window or older than a day."""
         recent = self.recent
         recent.append(one)
         self.recent_ids[one.id] = one
+        self.recent_json.append(msgspec.Raw(_encode(one)))
         while len(recent) > WINDOW or recent[0].time_ms < one.time_ms - DAY_MS:
             gone = recent.pop(0)
+            self.recent_json.pop(0)
             self.recent_ids.pop(gone.id, None)
-
-
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(StateRecord).decode
 
 
 def encode_entry(entry: Entry, schema: str, events: int, commands: int) -> bytes:
     """The record's value for an entry, covering these next offsets."""
     return _encode(
-        StateRecord(
-            entry.id, entry.version, schema, events, commands, msgspec.Raw(entry.raw), entry.recent, entry.sources
+        WrittenState(
+            entry.id,
+            entry.version,
+            schema,
+            events,
+            commands,
+            msgspec.Raw(entry.raw),
+            entry.recent_json,
+            entry.sources,
         )
     )
 
