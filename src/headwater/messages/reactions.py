@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, Concatenate, Final, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from headwater.errors import Misuse
 from headwater.messages.declare import Event, Timeout, members_of
 from headwater.messages.envelope import Meta
 
 M = TypeVar("M", bound=Event | Timeout)
+M_co = TypeVar("M_co", bound=Event | Timeout, covariant=True)
 S = TypeVar("S")
 R = TypeVar("R")
 P = ParamSpec("P")
@@ -41,11 +42,11 @@ class Reaction(NamedTuple):
     wants_rows: bool
 
 
-class On(Protocol, Generic[M]):
+class On(Protocol[M_co]):
     """What `on` returns: takes a method whose second argument is the message. The result takes any message, so
     that a second `on` may stand above the first."""
 
-    def __call__(self, function: Callable[Concatenate[S, M, P], R], /) -> Callable[Concatenate[S, Any, P], R]: ...
+    def __call__(self, function: Callable[Concatenate[S, M_co, P], R], /) -> Callable[Concatenate[S, Any, P], R]: ...
 
 
 def on(
