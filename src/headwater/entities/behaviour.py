@@ -150,9 +150,9 @@ class Behaviour(Generic[A]):
             state = evolve(state, event, _no_meta)
         return state
 
-    def read(self, records: Iterable[StoredFields]) -> list[Recorded[Event]]:
-        """The events of an entity's records, in order, each with its meta; versions are counted where the
-        records do not say them. Raises: BadData: a record that cannot be read, with its coordinates."""
+    def read(self, records: Iterable[StoredFields], *, after: int = 0) -> list[Recorded[Event]]:
+        """The events of an entity's records, in order, each with its meta; where the records do not say
+        versions, they are counted on from `after`. Raises: BadData: a record that cannot be read, with its coordinates."""
         found: list[Recorded[Event]] = []
         for record in records:
             event = self.events.decode(record.value)
@@ -161,7 +161,7 @@ class Behaviour(Generic[A]):
                 reason = event.reason if isinstance(event, Unreadable) else typing.cast(Unreadable, meta).reason
                 raise BadData(reason, topic=record.topic, partition=record.partition, offset=record.offset)
             if meta.version is None:
-                meta = msgspec.structs.replace(meta, version=len(found) + 1)
+                meta = msgspec.structs.replace(meta, version=after + len(found) + 1)
             found.append(Recorded(event, meta))
         return found
 

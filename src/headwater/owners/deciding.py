@@ -19,7 +19,9 @@ import msgspec
 from msgspec.structs import replace
 
 from headwater.entities.behaviour import Behaviour, Broken
+from headwater.errors import BadData
 from headwater.log.port import NewRecord, Record
+from headwater.log.topology import commands_topic
 from headwater.messages.builtin import Append, Get
 from headwater.messages.declare import Command, Event
 from headwater.messages.envelope import Meta, event_headers, time_text
@@ -117,20 +119,27 @@ class Decider:
             state, raw = self.behaviour.decode_state(record.state), bytes(record.state)
         else:
             records = history()
-            state = self.behaviour.fold_records(record.id, records)
-            raw = self.behaviour.encode_state(state)
-        return Entry(record.id, state, raw, record.version, record.events, record.recent, record.sources)
+            XX record.events, record.recent, record.sources)
 
     def absorb(self, entry: Entry, tail: Sequence[Record]) -> None:
-        """As `StepMaker` says. Raises: BadData: an unreadable event, or a command of which only a part is there."""
-        for recorded, record in zip(self.behaviour.read(tail), tail, strict=True):
-            meta, version = recorded.meta, recorded.meta.version or entry.version + 1
-            if version <= entry.version:
-                continue
+        """As `StepMaker` says. Raises: BadData: an unreadable event."""
+        new = [
+            (recorded, record)
+            for recorded, record in zip(self.behaviour.read(tail, after=entry.version), tail, strict=True)
+            if (recorded.meta.version or 0) > entry.version
+        ]
+        present = torn_part(new[-1][1]) if new else 0
+        if present:
+            entry.torn = (str(new[-1][0].meta.command_id), present)
+            new = new[:-present]
+        for recorded, record in new:
+            meta = recorded.meta
             entry.state = self.behaviour.evolve(entry.state, recorded.event, lambda meta=meta: meta)  # type: ignore[misc] # called at once
-            entry.version, entry.events = version, record.offset + 1
+            entry.version, entry.events = meta.version or entry.version + 1, record.offset + 1
             if meta.command_id is not None and meta.command_id not in entry.recent_ids:
-                entry.remember(Remembered(meta.command_id, ANY_CONTENT, record.timestamp_ms, "accepted", version, 1))
+                entry.remember(
+                    Remembered(meta.command_id, ANY_CONTENT, record.timestamp_ms, "accepted", entry.version, 1)
+                )
         entry.raw = self.behaviour.encode_state(entry.state)
 
     def carry_out(self, entry: Entry, arrived: Arrived, now: Moment) -> Step:
@@ -139,6 +148,14 @@ class Decider:
         known = entry.recent_ids.get(arrived.id)
         if known is not None:
             return self._again(entry, arrived, known, fingerprint)
+        if entry.torn is not None and entry.torn[0] != arrived.id:
+            raise BadData(
+                f"only the first {entry.torn[1]} events of command {entry.torn[0]} of {self.entity} {entry.id!r} are in "
+                "the log, and another command comes before it is completed",
+                topic=commands_topic(self.entity),
+                partition=arrived.partition,
+                offset=arrived.offset,
+            )
         source = arrived.source
         if source is not None:
             last = entry.sources.get(source.stream)
@@ -173,6 +190,8 @@ class Decider:
             where = f"{self.behaviour.aggregate.__name__} on {handler}\n{cause}"
             return Step(arrived, entry, self._reply(entry, arrived, outcome="failed", text=where), (), False, cause)
         self._remember(entry, arrived, fingerprint, now, "accepted", len(staged), NULL)
+        if entry.torn is not None:
+            staged, entry.torn = staged[entry.torn[1] :], None
         if arrived.source is not None:
             at = (arrived.source.offset, arrived.source.index)
             entry.sources[arrived.source.stream] = max(at, entry.sources.get(arrived.source.stream, at))
@@ -316,6 +335,16 @@ class Decider:
             next_offset=entry.events,
             **rest,
         )
+
+
+def torn_part(last: Record) -> int:
+    """How many events of an entity's last command are there, if these are not all (its `hw_commit` says how
+    many there were to be); 0 if they are."""
+    commit = dict(last.headers).get("hw_commit")
+    if commit is None:
+        return 0
+    _, index, count = commit.rsplit(b";", 2)
+    return 0 if int(index) + 1 == int(count) else int(index) + 1
 
 
 def _cause(error: Exception) -> str:

@@ -72,10 +72,11 @@ _decode = msgspec.json.Decoder(StateRecord).decode
 class Entry:
     """One entity in its owner's memory: the state as object and as bytes, and what is remembered.
 
-    `recent_json` repeats `recent` as JSON: a record carries up to 128 answers, and each is encoded only once.
+    `torn` is a command of which only the first events are in the log, with their number: it is carried out
+    again on the state before it, and only the missing events are written. `recent_json` repeats `recent` as JSON: a record carries up to 128 answers, and each is encoded only once.
     """
 
-    __slots__ = ("events", "id", "raw", "recent", "recent_ids", "recent_json", "sources", "state", "version")
+    __slots__ = ("events", "id", "raw", "recent", "recent_ids", "recent_json", "sources", "state", "torn", "version")
 
     def __init__(
         self,
@@ -89,6 +90,7 @@ class Entry:
     ) -> None:
         self.id, self.state, self.raw, self.version, self.events = entity_id, state, raw, version, events
         self.recent, self.sources = recent, sources
+        self.torn: tuple[str, int] | None = None
         self.recent_ids = {one.id: one for one in recent}
         self.recent_json = [msgspec.Raw(_encode(one)) for one in recent]
 
