@@ -118,8 +118,10 @@ class Decider:
         if record.schema == self.schema:
             state, raw = self.behaviour.decode_state(record.state), bytes(record.state)
         else:
-            records = history()
-            XX record.events, record.recent, record.sources)
+            state = self.behaviour.fold_records(record.id, history())
+            raw = self.behaviour.encode_state(state)
+        version = max(record.version, state.version)
+        return Entry(record.id, state, raw, version, record.events, record.recent, record.sources)
 
     def absorb(self, entry: Entry, tail: Sequence[Record]) -> None:
         """As `StepMaker` says. Raises: BadData: an unreadable event."""
@@ -150,8 +152,8 @@ class Decider:
             return self._again(entry, arrived, known, fingerprint)
         if entry.torn is not None and entry.torn[0] != arrived.id:
             raise BadData(
-                f"only the first {entry.torn[1]} events of command {entry.torn[0]} of {self.entity} {entry.id!r} are in "
-                "the log, and another command comes before it is completed",
+                f"only the first {entry.torn[1]} events of command {entry.torn[0]} of {self.entity} {entry.id!r} "
+                "are in the log, and another command comes before it is completed",
                 topic=commands_topic(self.entity),
                 partition=arrived.partition,
                 offset=arrived.offset,

@@ -73,7 +73,8 @@ class Entry:
     """One entity in its owner's memory: the state as object and as bytes, and what is remembered.
 
     `torn` is a command of which only the first events are in the log, with their number: it is carried out
-    again on the state before it, and only the missing events are written. `recent_json` repeats `recent` as JSON: a record carries up to 128 answers, and each is encoded only once.
+    again on the state before it, and only the missing events are written. `recent_json` repeats `recent` as
+    JSON: a record carries up to 128 answers, and each is encoded only once.
     """
 
     __slots__ = ("events", "id", "raw", "recent", "recent_ids", "recent_json", "sources", "state", "torn", "version")
