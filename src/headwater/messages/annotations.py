@@ -20,12 +20,14 @@ AWARE = Annotated[datetime, msgspec.Meta(tz=True)]
 
 def names_in_sight(module: str, namespace: Mapping[str, Any]) -> dict[str, Any]:
     """The names that a class body could use beside its module's: the locals of the function that makes the
-    class, and the body's own. Called while the class is made."""
+    class, and the body's own, but not its fields' defaults (`date: date | None = None` means the type).
+    Called while the class is made."""
     frame = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__") != module:
         frame = frame.f_back  # type: ignore[assignment]
     outer = {} if frame is None or frame.f_locals is frame.f_globals else dict(frame.f_locals)
-    return {**outer, **namespace}
+    fields = namespace.get("__annotations__", {})
+    return {**outer, **{name: value for name, value in namespace.items() if name not in fields}}
 
 
 def resolve(annotations: Mapping[str, Any], module: str, names: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from headwater.messages.annotations import unwrapped
 Test = Callable[[Any], bool]
 
 EXACT: Final = frozenset({bool, NoneType, bytes, date, time, timedelta, UUID, msgspec.Raw})
+JSON_KEYS: Final = frozenset({str, int, Decimal, datetime, date, time, timedelta, UUID})
 LISTS: Final = frozenset({list, set, frozenset})
 
 
@@ -62,9 +63,19 @@ def test_of_parts(annotation: Any, origin: Any, parts: tuple[Any, ...]) -> Test:
     if origin is tuple:
         return test_of_tuple(parts)
     if origin is dict:
+        if not can_be_json_key(parts[0]):
+            raise Unsupported(f"{type_name(parts[0])} cannot be the key of a dict: use str, int, date, UUID or an Enum")
         keys, values = test_of(parts[0]), test_of(parts[1])
         return lambda value: type(value) is dict and all(map(keys, value)) and all(map(values, value.values()))
     raise Unsupported(advice(annotation))
+
+
+def can_be_json_key(annotation: Any) -> bool:
+    annotation = unwrapped(annotation)
+    if get_origin(annotation) in (Annotated, Union, UnionType):
+        return all(map(can_be_json_key, annotation.__args__))
+    is_enum = isinstance(annotation, type) and issubclass(annotation, enum.Enum)
+    return annotation in JSON_KEYS or is_enum or get_origin(annotation) is Literal
 
 
 def test_of_elements(container: Any, element: Any) -> Test:

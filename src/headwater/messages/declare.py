@@ -20,7 +20,7 @@ import msgspec
 from msgspec import field as field  # the checkers know it as a field specifier under this name
 
 from headwater.errors import Misuse
-from headwater.messages import shapes
+from headwater.messages import rules, shapes
 from headwater.messages.info import Kind, MessageInfo
 from headwater.messages.keys import key_text
 
@@ -46,7 +46,7 @@ class Declared(msgspec.StructMeta):
             mcls,
             class_name: str,
             bases: tuple[type, ...],
-            namespace: dict[str, Any],
+            namespace: Any,
             /,
             *,
             entity: str | None = None,
@@ -56,15 +56,19 @@ class Declared(msgspec.StructMeta):
             kind: Kind | None = None,
             built_in: bool = False,
             frozen: bool = False,
+            kw_only: bool = False,
+            weakref: bool = False,
+            dict: bool = False,
         ) -> Any: ...
 
     else:
 
         def __new__(mcls, class_name, bases, namespace, /, **keywords):
-            words = shapes.Words(class_name, *(keywords.pop(key, value) for key, value in shapes.WORDS.items()))
+            words = rules.Words(class_name, *(keywords.pop(key, value) for key, value in rules.WORDS.items()))
+            rules.refuse_unknown_words(class_name, keywords)
             parent = next((base for base in bases if isinstance(base, Declared)), None)
             shape = shapes.of_class_body(class_name, bases, namespace)
-            info = shapes.read_info(words, shape, parent.__hw__ if parent else None)
+            info = rules.read_info(words, shape.types, parent.__hw__ if parent else None)
             if info.kind in TYPE_FIELDS and words.kind is None:
                 keywords |= {"tag_field": TYPE_FIELDS[info.kind], "tag": info.wire_name}
             keywords.setdefault("frozen", info.kind != "state")
@@ -154,6 +158,8 @@ class State(msgspec.Struct, metaclass=StateMeta, kind="state"):
 
 def check(declared: Message | State) -> None:
     """Looks at all fields again, as at making. Raises Misuse that names the first one that does not fit."""
+    if type(declared).__hw_shape__.tests is None:
+        shapes.complete(type(declared), late=True)
     complaint = shapes.complaint_about(declared)
     if complaint is not None:
         raise Misuse(complaint)

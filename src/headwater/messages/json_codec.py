@@ -22,7 +22,7 @@ import msgspec
 
 from headwater.errors import Misuse
 from headwater.messages.declare import TYPE_FIELDS, Message, members_of
-from headwater.messages.shapes import complaint_about
+from headwater.messages.shapes import complaint_about, complete
 from headwater.messages.times import parse_time, time_text
 from headwater.messages.unreadable import Unreadable as Unreadable
 
@@ -51,6 +51,8 @@ class JsonCodec(Generic[M]):
     ) -> None:
         members = concrete(classes)
         kind = one_kind(members)
+        for cls in members:
+            complete(cls, late=True)
         self.type_field = type_field or TYPE_FIELDS[kind]
         self.version_field = version_field or VERSION_FIELDS[kind]
         self.time_field = time_field
