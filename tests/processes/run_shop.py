@@ -1,0 +1,31 @@
+"""A shop that a test kills: places orders with fixed ids and prints a line now and then."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from decimal import Decimal
+
+import headwater as hw
+from headwater.log.opening import open_log
+from tests.orders import PlaceOrder, app
+from tests.processes.test_billing import recorded
+
+
+def main(url: str, count: int) -> None:
+    log = open_log(url)
+    with app.run(log) as shop:
+        print("running", flush=True)
+        sendings = (hw.Sending(PlaceOrder(f"o{i}", Decimal(i)), command_id=f"place-{i}") for i in range(count))
+        for index, _ in enumerate(shop.send_many(sendings, in_flight=20)):
+            if index % 50 == 0:
+                print("sent", flush=True)
+        pause = threading.Event()
+        while recorded(log) < count:
+            print("waiting", flush=True)
+            pause.wait(0.02)
+    print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
