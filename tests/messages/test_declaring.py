@@ -14,7 +14,7 @@ import pytest
 
 import headwater.messages as hw
 from headwater.errors import Misuse
-from headwater.messages.declare import TYPE_FIELDS
+from headwater.messages.declare import TYPE_FIELDS, MessageMeta
 
 from .contract import CancelOrder, CountedUp, Item, OrderCancelled, OrderEvent, OrderPlaced, Unpaid
 
@@ -285,8 +285,8 @@ def test_an_inherited_field_shadowed_by_a_method_is_refused() -> None:
     with refused("Bad.order_id is a field and a method of the same name"):
 
         class Bad(OrderEvent):
-            @property
-            def order_id(self) -> str:  # type: ignore[override]
+            @property  # type: ignore[misc]
+            def order_id(self) -> str:
                 return ""
 
 
@@ -324,7 +324,7 @@ class Model:
 def test_a_type_that_cannot_travel_is_refused_with_what_to_write(annotation: Any, advice: str) -> None:
     annotations = {"field": annotation}
     with pytest.raises(Misuse, match=re.escape(advice)):
-        type(hw.Value)("Bad", (hw.Value,), {"__annotations__": annotations, "__module__": __name__})
+        MessageMeta("Bad", (hw.Value,), {"__annotations__": annotations, "__module__": __name__})
 
 
 def test_values_in_a_union_carry_tags() -> None:

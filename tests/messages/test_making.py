@@ -81,7 +81,7 @@ ITEM = Item("CD-1", Decimal("11.77"))
         ("colour", "red", "colour is 'red' (str), not Colour"),
         ("size", "xl", "size is 'xl' (str), not Literal"),
         ("size", True, "size is True (bool), not Literal"),
-        ("items", (ITEM,), "(tuple), not list[messages.contract.Item]"),
+        ("items", (ITEM,), "(tuple), not list[Item]"),
         ("items", [ITEM, "CD-2"], "items[1] is 'CD-2' (str), not Item"),
         ("items", [{"sku": "CD-2"}], "items[0] is {'sku': 'CD-2'} (dict), not Item"),
         ("items", [Extended("a", Decimal(1))], "(Extended), not Item"),

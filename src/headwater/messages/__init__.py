@@ -1,6 +1,6 @@
 """Messages: what travels. Declarations, keys, the envelope, the JSON codec. Pure: no I/O."""
 
-from headwater.messages.builtin import Append, Get, Reverted
+from headwater.messages.builtin import Append, Get, RawJson, Reverted
 from headwater.messages.declare import (
     Command,
     Event,
@@ -40,6 +40,7 @@ __all__ = [
     "MessageInfo",
     "Meta",
     "Recorded",
+    "RawJson",
     "Rejected",
     "Reverted",
     "State",

@@ -5,15 +5,18 @@ They belong to no entity and carry no key of their own; the record's key names t
 
 from __future__ import annotations
 
-from msgspec import Raw
+import msgspec
 
 from headwater.messages.declare import Command, Event
+
+RawJson = msgspec.Raw
+"""JSON that is kept as it is: `RawJson(b'{"a":1}')`."""
 
 
 class Append(Command, name="hw.Append", built_in=True):
     """Appends events as they are, each the JSON of one event."""
 
-    events: list[Raw]
+    events: list[RawJson]
 
 
 class Get(Command, name="hw.Get", built_in=True):
@@ -25,5 +28,5 @@ class Get(Command, name="hw.Get", built_in=True):
 class Reverted(Event, name="hw.Reverted", built_in=True):
     """The entity is again as it was at `to_version`; `state` is the JSON of that state."""
 
-    state: Raw
+    state: RawJson
     to_version: int

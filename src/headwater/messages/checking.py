@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 import math
+import re
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -230,4 +231,4 @@ def type_name(annotation: Any) -> str:
         return f"a finite {annotation.__name__}"
     if isinstance(annotation, type) and not get_args(annotation):
         return annotation.__name__
-    return str(annotation).replace("typing.", "")
+    return re.sub(r"\b[A-Za-z_]\w*\.", "", str(annotation))  # without modules
