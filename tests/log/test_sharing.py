@@ -12,7 +12,7 @@ MEMBERS = [f"member-{n}" for n in range(5)]
 TOPICS = ["commands", "events", "states"]
 
 counts = st.fixed_dictionaries({topic: st.integers(1, 9) for topic in TOPICS})
-alike = st.sets(st.sampled_from(MEMBERS), min_size=1).map(lambda ms: {m: TOPICS for m in sorted(ms)})
+alike = st.sets(st.sampled_from(MEMBERS), min_size=1).map(lambda ms: dict.fromkeys(sorted(ms), TOPICS))
 mixed = st.dictionaries(st.sampled_from(MEMBERS), st.sets(st.sampled_from(TOPICS), min_size=1).map(sorted), min_size=1)
 owners = st.dictionaries(
     st.builds(TopicPartition, st.sampled_from(TOPICS), st.integers(0, 8)), st.sampled_from([*MEMBERS, "gone"])

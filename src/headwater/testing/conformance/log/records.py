@@ -128,8 +128,8 @@ class RecordConformance(Expectations):
                 break
         assert max(len(batch.records) for batch in batches) == 7
         records = [record for batch in batches for record in batch.records]
-        for partition in ends:
-            assert numbers(of(records, partition)) == list(range(500))
+        for read_from in ends:
+            assert numbers(of(records, read_from)) == list(range(500))
 
     def test_what_was_reached_is_where_reading_goes_on(self, log: Log) -> None:
         topic = make_topic(log)

@@ -1,0 +1,205 @@
+"""The log in one SQLite file, shared by all processes of a machine that open it.
+
+Records go in through `commits`, come out through `reading`, and who reads what is in `membership`; here are the
+handle that holds them together and the questions that need neither.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from os import PathLike, fspath
+from typing import Any
+
+from headwater.environment import SYSTEM, Environment
+from headwater.errors import Misuse
+from headwater.log.limits import check_specs
+from headwater.log.port import (
+    GroupDescription,
+    NewRecord,
+    Positions,
+    Record,
+    TopicDescription,
+    TopicPartition,
+    TopicSpec,
+    Transaction,
+)
+from headwater.log.sqlite import catalog, membership
+from headwater.log.sqlite.commits import Commits
+from headwater.log.sqlite.faults import explain
+from headwater.log.sqlite.members import House, SqliteMember
+from headwater.log.sqlite.membership import Presence
+from headwater.log.sqlite.news import News
+from headwater.log.sqlite.reading import Handed, Source, SqliteReader
+from headwater.log.sqlite.records import OFFSET_MASK, SELECT, place_of, to_records
+from headwater.log.sqlite.schema import File
+
+_SELECT_KEY = f"{SELECT} WHERE key = ? AND place >= ? AND place < ? ORDER BY place"
+
+
+class SqliteLog:
+    """A log in a file. See `headwater.log.port.Log`.
+
+    Arguments:
+        path: the file; it is made when it is not there. SQLite keeps two more beside it (`-wal`, `-shm`) while
+            the log is in use: copy all three or none.
+        session_timeout_s: how long a member may stay without reading before others take its partitions.
+        patience_s: how long to wait for another process that is writing, before `Unavailable`.
+        environment: the clock for record times, sessions and retention.
+    Raises: Misuse when the file is something else; Unavailable when it cannot be read and written.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        session_timeout_s: float = 6.0,
+        patience_s: float = 30.0,
+        environment: Environment = SYSTEM,
+    ) -> None:
+        file = File(fspath(path), patience_s)
+        self._id = file.open(environment)
+        self._file, self._environment, self._session_timeout_s = file, environment, session_timeout_s
+        self._handed, self._house = Handed(), House()
+        try:
+            self._asking, self._connection = threading.Lock(), file.connect()
+            self._catalog = catalog.Catalog(file.connect())
+            self._news = News(file.connect())
+        except sqlite3.Error as error:
+            raise explain(error, file.path) from error
+        self._commits = Commits(file, self._catalog, self._news, environment)
+        self._source = Source(file, self._catalog, self._news, self._handed)
+        self._open: list[SqliteReader | SqliteMember] = []
+        self._closed = False
+
+    @property
+    def id(self) -> str:
+        return self._id
+
+    @property
+    def embedded(self) -> bool:
+        return True
+
+    @property
+    def records_read(self) -> int:
+        return self._handed.count
+
+    def create_topics(self, specs: Sequence[TopicSpec]) -> None:
+        check_specs(specs)
+        self._commits.alone(lambda connection: catalog.create(connection, specs, self._environment))
+
+    def topics(self) -> dict[str, TopicDescription]:
+        return {name: topic.describe() for name, topic in self._catalog.load().items()}
+
+    def begins(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return self._counters("first", partitions)
+
+    def ends(self, partitions: Sequence[TopicPartition], *, committed: bool = True) -> dict[TopicPartition, int]:
+        return self._counters("next", partitions)
+
+    def _counters(self, column: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        question = f"SELECT {column} FROM counters WHERE slot = ?"
+        return {p: self._ask(question, slot)[0][0] for p, slot in self._catalog.slots(partitions).items()}
+
+    def positions_at(self, partitions: Sequence[TopicPartition], timestamp_ms: int) -> dict[TopicPartition, int]:
+        found = self.ends(partitions)
+        for partition, slot in self._catalog.slots(partitions).items():
+            rows = self._ask(
+                "SELECT place FROM records WHERE place >= ? AND place < ? AND timestamp_ms >= ? ORDER BY place LIMIT 1",
+                place_of(slot, 0),
+                place_of(slot, found[partition]),
+                timestamp_ms,
+            )
+            if rows:
+                found[partition] = rows[0][0] & OFFSET_MASK
+        return found
+
+    def append(self, records: Sequence[NewRecord]) -> list[int]:
+        return self._commits.share(lambda draft: draft.append(records), marker=False)
+
+    def reader(self) -> SqliteReader:
+        reader = SqliteReader(self._source)
+        self._open.append(reader)
+        return reader
+
+    def member(self, group: str, topics: Sequence[str], *, name: str) -> SqliteMember:
+        if not topics:
+            raise Misuse(f"a member of group {group} needs topics to read")
+        for topic in topics:
+            self._catalog.find(topic)
+        presence = Presence(
+            f"{name}-{self._environment.new_id()}", group, tuple(topics), int(self._session_timeout_s * 1000)
+        )
+        member = SqliteMember(self._source, self._commits, self._house, presence)
+        self._open.append(member)
+        return member
+
+    def writer(self, name: str) -> SqliteWriter:
+        return SqliteWriter(self._commits)
+
+    def keyed(self, partition: TopicPartition, key: bytes) -> list[Record]:
+        slot = self._catalog.slot(partition)
+        rows = self._ask(_SELECT_KEY, key, place_of(slot, 0), place_of(slot + 1, 0))
+        self._handed.add(len(rows))
+        return list(to_records(partition.topic, partition.partition, rows))
+
+    def settle(self, group: str, partitions: Sequence[TopicPartition]) -> None:
+        """Nothing to do: a transaction that its process did not commit is gone with the process."""
+
+    def committed(self, group: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        question = "SELECT position FROM positions WHERE name = ? AND slot = ?"
+        found = {p: self._ask(question, group, slot) for p, slot in self._catalog.slots(partitions).items()}
+        return {partition: rows[0][0] for partition, rows in found.items() if rows}
+
+    def reset(self, group: str, positions: Positions) -> None:
+        slots = self._catalog.slots(positions)
+        now_ms = self._commits.now_ms()
+        self._commits.alone(lambda connection: membership.reset(connection, group, positions, slots, now_ms))
+
+    def groups(self) -> list[GroupDescription]:
+        members: dict[str, dict[str, list[TopicPartition]]] = {}
+        positions: dict[str, dict[TopicPartition, int]] = {}
+        for group, member in self._ask(membership.LIVING, self._commits.now_ms()):
+            members.setdefault(group, {})[member] = []
+        for group, slot, owner in self._ask("SELECT name, slot, owner FROM leases ORDER BY name, slot"):
+            owned = members.setdefault(group, {}).get(owner)
+            if owned is not None:
+                owned.append(self._catalog.partition(slot))
+        for group, slot, position in self._ask("SELECT name, slot, position FROM positions"):
+            positions.setdefault(group, {})[self._catalog.partition(slot)] = position
+        names = sorted(members.keys() | positions.keys())
+        return [GroupDescription(name, members.get(name, {}), positions.get(name, {})) for name in names]
+
+    def _ask(self, question: str, *arguments: object) -> list[tuple[Any, ...]]:
+        """The rows that answer a question."""
+        try:
+            with self._asking:
+                return self._connection.execute(question, arguments).fetchall()
+        except sqlite3.Error as error:
+            raise explain(error, self._file.path) from error
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        for reading in self._open:
+            reading.close()
+        self._commits.close()
+        self._news.close()
+        self._catalog.close()
+        with self._asking:
+            self._connection.close()
+
+
+class SqliteWriter:
+    """See `headwater.log.port.Writer`."""
+
+    def __init__(self, commits: Commits) -> None:
+        self._commits = commits
+
+    def transact(self, fill: Callable[[Transaction], None]) -> None:
+        self._commits.share(fill, marker=True)
+
+    def close(self) -> None:
+        """Nothing is held between transactions."""

@@ -1,0 +1,70 @@
+"""How a record lies in the file: one row, found by its place.
+
+A place is one integer: the number of the partition in this file (its slot) and the offset. So a partition is one
+range of the table's own key, offsets in order; and in the index over keys, entries of one key are ordered by
+place as well, so the records of one entity are one range of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from headwater.log.port import Headers
+
+OFFSET_BITS = 40
+OFFSET_MASK = (1 << OFFSET_BITS) - 1
+
+Row = tuple[int, int, bytes | None, bytes | None, bytes | None]
+"""place, timestamp_ms, key, headers, value: the columns of the table `records`."""
+
+INSERT = "INSERT INTO records (place, timestamp_ms, key, headers, value) VALUES (?, ?, ?, ?, ?)"
+SELECT = "SELECT place, timestamp_ms, key, headers, value FROM records"
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...]).decode
+
+
+def place_of(slot: int, offset: int) -> int:
+    return slot << OFFSET_BITS | offset
+
+
+def pack_headers(headers: Headers) -> bytes | None:
+    """Headers in one value: MessagePack, an array of pairs; nothing for none."""
+    return _encode(headers) if headers else None
+
+
+class SqliteRecord:
+    """A record as it was read; its headers are unpacked when somebody asks for them."""
+
+    __slots__ = ("_headers", "key", "offset", "partition", "timestamp_ms", "topic", "value")
+
+    def __init__(
+        self,
+        topic: str,
+        partition: int,
+        offset: int,
+        timestamp_ms: int,
+        key: bytes | None,
+        headers: bytes | None,
+        value: bytes | None,
+    ) -> None:
+        self.topic, self.partition, self.offset = topic, partition, offset
+        self.timestamp_ms, self.key, self.value = timestamp_ms, key, value
+        self._headers = headers
+
+    @property
+    def headers(self) -> Headers:
+        return () if self._headers is None else _decode(self._headers)
+
+    def __repr__(self) -> str:
+        return f"SqliteRecord({self.topic}/{self.partition}@{self.offset}, key={self.key!r})"
+
+
+def to_records(topic: str, partition: int, rows: Iterable[Row]) -> Sequence[SqliteRecord]:
+    """Rows of one partition as records."""
+    return [
+        SqliteRecord(topic, partition, place & OFFSET_MASK, timestamp_ms, key, headers, value)
+        for place, timestamp_ms, key, headers, value in rows
+    ]

@@ -1,0 +1,36 @@
+"""What drafts that were filled put into the file, in as few statements as possible."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from headwater.log.sqlite.draft import Draft
+from headwater.log.sqlite.membership import beat
+from headwater.log.sqlite.records import INSERT, place_of
+
+
+def write_drafts(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> dict[int, int]:
+    """Writes drafts in their order, inside a transaction. Returns the new next offset per slot."""
+    merged = drafts[0]
+    for draft in drafts[1:]:
+        merged.absorb(draft)
+    if merged.compacted:
+        connection.executemany(
+            "DELETE FROM records WHERE key = ? AND place >= ? AND place < ?",
+            [(key, place_of(slot, 0), row[0]) for (slot, key), row in merged.compacted.items()],
+        )
+        merged.rows.extend(merged.compacted.values())
+    if merged.rows:
+        connection.executemany(INSERT, merged.rows)
+        connection.executemany(
+            "UPDATE counters SET next = ? WHERE slot = ?", [(end, slot) for slot, end in merged.ends.items()]
+        )
+    if merged.moved:
+        connection.executemany(
+            "INSERT INTO positions VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET position = excluded.position",
+            [(group, slot, position) for (group, slot), position in merged.moved.items()],
+        )
+    if merged.lively:
+        beat(connection, merged.lively)
+    return merged.ends
