@@ -18,6 +18,7 @@ from headwater.log.limits import check_specs
 from headwater.log.port import (
     GroupDescription,
     NewRecord,
+    OnDone,
     Positions,
     Record,
     TopicDescription,
@@ -117,6 +118,10 @@ class SqliteLog:
 
     def append(self, records: Sequence[NewRecord]) -> list[int]:
         return self._commits.share(lambda draft: draft.append(records), marker=False)
+
+    def append_nowait(self, records: Sequence[NewRecord], on_done: OnDone) -> None:
+        for index, offset in enumerate(self.append(records)):
+            on_done(index, offset, None)
 
     def reader(self) -> SqliteReader:
         reader = SqliteReader(self._source)
