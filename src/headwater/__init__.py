@@ -1,28 +1,46 @@
 """Event sourcing and CQRS for Python on Apache Kafka, or on one SQLite file until you need Kafka.
 
-Everything a program writes against is here: `import headwater as hw`.
+Everything a program writes against is here: `import headwater as hw`. The rooms behind a name are imported when
+it is first used, so that a command line that only prints its help costs nothing.
 """
 
-from headwater.app import App
-from headwater.client import AsyncShop, Receipt, Sending, Shop
-from headwater.entities import Aggregate, decides, evolves
-from headwater.errors import (
-    BadData,
-    Conflict,
-    Failed,
-    HeadwaterError,
-    Misuse,
-    NotFound,
-    NotYet,
-    Unavailable,
-    Unknown,
-)
-from headwater.messages import Command, Event, Key, Timeout, Value, field
-from headwater.messages.envelope import Meta, Recorded
-from headwater.messages.reactions import on
-from headwater.messages.rejection import Rejected
-from headwater.processes import Process
-from headwater.projections import DELETED, Deleted, Projection, Rows
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for the checkers; HOMES says the same at run time
+    from headwater.app import App
+    from headwater.client import AsyncShop, Receipt, Sending, Shop
+    from headwater.entities import Aggregate, decides, evolves
+    from headwater.errors import (
+        BadData,
+        Conflict,
+        Failed,
+        HeadwaterError,
+        Misuse,
+        NotFound,
+        NotYet,
+        Unavailable,
+        Unknown,
+    )
+    from headwater.messages import Command, Event, Key, Timeout, Value, field
+    from headwater.messages.envelope import Meta, Recorded
+    from headwater.messages.reactions import on
+    from headwater.messages.rejection import Rejected
+    from headwater.processes import Process
+    from headwater.projections import DELETED, Deleted, Projection, Rows
+
+HOMES = {
+    "headwater.app": "App",
+    "headwater.client": "AsyncShop Receipt Sending Shop",
+    "headwater.entities": "Aggregate decides evolves",
+    "headwater.errors": "BadData Conflict Failed HeadwaterError Misuse NotFound NotYet Unavailable Unknown",
+    "headwater.messages": "Command Event Key Timeout Value field",
+    "headwater.messages.envelope": "Meta Recorded",
+    "headwater.messages.reactions": "on",
+    "headwater.messages.rejection": "Rejected",
+    "headwater.processes": "Process",
+    "headwater.projections": "DELETED Deleted Projection Rows",
+}
 
 __all__ = [
     "DELETED",
@@ -58,3 +76,16 @@ __all__ = [
     "field",
     "on",
 ]
+
+
+if not TYPE_CHECKING:  # else a misspelled name would pass the checkers
+
+    def __getattr__(name: str) -> Any:
+        for home, names in HOMES.items():
+            if name in names.split():
+                value = globals()[name] = getattr(import_module(home), name)
+                return value
+        raise AttributeError(f"module 'headwater' has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
