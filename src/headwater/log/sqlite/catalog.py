@@ -46,7 +46,10 @@ class Catalog:
             rows = self._connection.execute(
                 "SELECT name, id, first_slot, partitions, retention_ms, compacted, log_time FROM topics"
             ).fetchall()
-        topics = [Topic(*facts, bool(compacted), bool(log_time)) for *facts, compacted, log_time in rows]
+        topics = [
+            Topic(name, topic_id, first_slot, partitions, retention_ms, bool(compacted), bool(log_time))
+            for name, topic_id, first_slot, partitions, retention_ms, compacted, log_time in rows
+        ]
         for topic in topics:
             for partition in range(topic.partitions):
                 self._partitions[topic.first_slot + partition] = TopicPartition(topic.name, partition)
