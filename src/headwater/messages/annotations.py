@@ -8,7 +8,7 @@ the class body could see; `strict` makes the few changes that decoding needs.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from types import SimpleNamespace, UnionType
 from typing import Annotated, Any, ClassVar, Union, get_args, get_origin, get_type_hints
@@ -18,7 +18,19 @@ import msgspec
 AWARE = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-def names_in_sight(module: str, namespace: Mapping[str, Any]) -> dict[str, Any]:
+def own_annotations(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """The annotations of a class body that is being made, class variables left out."""
+    if sys.version_info >= (3, 14):  # PEP 649: they are a function in the body's namespace
+        from annotationlib import Format, call_annotate_function, get_annotate_from_class_namespace
+
+        annotate = get_annotate_from_class_namespace(namespace)
+        found = {} if annotate is None else call_annotate_function(annotate, Format.FORWARDREF)
+    else:
+        found = namespace.get("__annotations__", {})
+    return {name: note for name, note in found.items() if not is_class_variable(note)}
+
+
+def names_in_sight(module: str, namespace: Mapping[str, Any], fields: Collection[str]) -> dict[str, Any]:
     """The names that a class body could use beside its module's: the locals of the function that makes the
     class, and the body's own, but not its fields' defaults (`date: date | None = None` means the type).
     Called while the class is made."""
@@ -26,18 +38,15 @@ def names_in_sight(module: str, namespace: Mapping[str, Any]) -> dict[str, Any]:
     while frame is not None and frame.f_globals.get("__name__") != module:
         frame = frame.f_back  # type: ignore[assignment]
     outer = {} if frame is None or frame.f_locals is frame.f_globals else dict(frame.f_locals)
-    fields = namespace.get("__annotations__", {})
     return {**outer, **{name: value for name, value in namespace.items() if name not in fields}}
 
 
 def resolve(annotations: Mapping[str, Any], module: str, names: Mapping[str, Any]) -> dict[str, Any]:
-    """The types of those annotations whose names are known by now; the others and class variables are left
-    out. Raises whatever else an annotation raises when it is evaluated."""
+    """The types of those annotations whose names are known by now; the others are left out. Raises whatever
+    else an annotation raises when it is evaluated."""
     scope = vars(sys.modules[module]) if module in sys.modules else {}
     types: dict[str, Any] = {}
     for field, annotation in annotations.items():
-        if is_class_variable(annotation):
-            continue
         holder = SimpleNamespace(__annotations__={field: annotation})
         try:
             types[field] = get_type_hints(holder, scope, dict(names), include_extras=True)[field]

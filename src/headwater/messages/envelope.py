@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -29,7 +30,7 @@ AUTH_TYPES: Final = ("user", "app_user", "service_account", "api_key", "system",
 TOPIC_ENDS: Final = ("-events", "-commands", "-replies", "-state")
 
 
-class Meta(msgspec.Struct, frozen=True, kw_only=True):
+class Meta(msgspec.Struct, frozen=True):
     """What is known of a record beside its payload.
 
     Arguments: id: unique among all records; type: its wire name; time: when it happened; recorded: when it was
@@ -182,38 +183,35 @@ def read_meta(
     """
     try:
         get = dict(headers).get
-        said = get("ce_time")
-        recorded = get("hw_recorded")
-        version = get("ce_entityversion")
-        subject = get("ce_subject", key)
+        said, recorded, version = get("ce_time"), get("hw_recorded"), get("ce_entityversion")
+        id, kind, subject = get("ce_id"), get("ce_type"), get("ce_subject", key)
+        command, cause, first = get("ce_commandid"), get("ce_causationid"), get("ce_correlationid")
+        actor = get("ce_authid")
         return Meta(
-            id=text_of(get("ce_id")) or f"{topic}-{partition}-{offset}",
-            type=text_of(get("ce_type")) or type or "",
-            time=parse_time(said.decode()) if said else payload_time or record_time(timestamp_ms),
-            recorded=parse_time(recorded.decode()) if recorded else None,
-            entity=entity_of_topic(topic),
-            entity_id=subject.decode() if subject else "",
-            version=int(version) if version else None,
-            command_id=text_of(get("ce_commandid")),
-            causation_id=text_of(get("ce_causationid")),
-            correlation_id=text_of(get("ce_correlationid")),
-            actor=text_of(get("ce_authid")),
-            topic=topic,
-            partition=partition,
-            offset=offset,
+            id.decode() if id else f"{topic}-{partition}-{offset}",
+            kind.decode() if kind else type or "",
+            parse_time(said.decode()) if said else payload_time or record_time(timestamp_ms),
+            parse_time(recorded.decode()) if recorded else None,
+            entity_of_topic(topic),
+            subject.decode() if subject else "",
+            int(version) if version else None,
+            command.decode() if command else None,
+            cause.decode() if cause else None,
+            first.decode() if first else None,
+            actor.decode() if actor else None,
+            topic,
+            partition,
+            offset,
         )
     except (ValueError, OverflowError) as reason:  # UnicodeDecodeError is a ValueError
         return bad_headers(key, headers, reason)
-
-
-def text_of(value: bytes | None) -> str | None:
-    return value.decode() if value else None
 
 
 def record_time(timestamp_ms: int) -> datetime:
     return EPOCH + timedelta(milliseconds=timestamp_ms)
 
 
+@lru_cache(maxsize=1024)
 def entity_of_topic(topic: str) -> str:
     for end in TOPIC_ENDS:
         if topic.endswith(end):
@@ -225,7 +223,7 @@ def bad_headers(key: bytes | None, headers: Headers, reason: Exception) -> Unrea
     """Finds the part that is to blame; only then, since it hardly ever happens."""
     for name, value in [("the key", key), *headers]:
         try:
-            text_of(value)
+            (value or b"").decode()
         except UnicodeDecodeError:
             return Unreadable("bad_headers", None, None, f"{name} is not UTF-8: {value!r}")
     return Unreadable("bad_headers", None, None, f"a header cannot be read: {reason}")

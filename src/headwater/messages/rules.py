@@ -111,16 +111,16 @@ def refuse_orphans(class_name: str, kind: Kind, entity: str | None, keys: tuple[
 
 
 def refuse_hidden_fields(
-    class_name: str, bases: tuple[type, ...], namespace: Mapping[str, Any], fields: set[str]
+    class_name: str,
+    bases: tuple[type, ...],
+    namespace: Mapping[str, Any],
+    inherited: Iterable[str],
+    own: Iterable[str],
 ) -> None:
     """A method with a field's name would become the field's default."""
-    hidden = [name for name in fields if is_method(namespace.get(name))]
-    inherited = [
-        name
-        for name in namespace.get("__annotations__", {})
-        if any(is_method(vars(cls).get(name)) for base in bases for cls in base.__mro__)
-    ]
-    for name in hidden + inherited:
+    hidden = [name for name in {*inherited, *own} if is_method(namespace.get(name))]
+    hiding = [name for name in own if any(is_method(vars(cls).get(name)) for base in bases for cls in base.__mro__)]
+    for name in hidden + hiding:
         raise Misuse(
             f"{class_name}.{name} is a field and a method of the same name: the method would hide the field; "
             f"rename one of them"

@@ -38,14 +38,12 @@ class Shape:
 def of_class_body(class_name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> Shape:
     """Reads the annotations of a class that is being made. Raises Misuse where a method hides a field."""
     module = namespace.get("__module__", "")
-    own = {
-        name: note for name, note in namespace.get("__annotations__", {}).items() if not notes.is_class_variable(note)
-    }
-    names = notes.names_in_sight(module, namespace) if needs_names(own) else {}
+    own = notes.own_annotations(namespace)
+    names = notes.names_in_sight(module, namespace, own) if needs_names(own) else {}
     types: dict[str, Any] = {}
     for base in reversed(bases):
         types |= getattr(getattr(base, "__hw_shape__", None), "types", {})
-    refuse_hidden_fields(class_name, bases, namespace, {*types, *own})
+    refuse_hidden_fields(class_name, bases, namespace, types, own)
     types |= notes.resolve(own, module, names)
     return Shape(types, own, names)
 
@@ -86,8 +84,8 @@ def resolve_types(cls: Any, shape: Shape) -> None:
     """Resolves what can be resolved by now, and hands msgspec the strict form of it."""
     own = {name: note for name, note in shape.own.items() if name not in shape.types}
     shape.types |= notes.resolve(own, cls.__module__, {**(shape.names or {}), cls.__name__: cls})
-    for name in shape.own.keys() & shape.types.keys():
-        cls.__annotations__[name] = notes.strict(shape.types[name])
+    if shape.own:
+        cls.__annotations__ = {name: notes.strict(shape.types.get(name, note)) for name, note in shape.own.items()}
     if cls.__hw__.kind == "state":
         refuse_missing_defaults(cls)
     if not all(name in shape.types for name in cls.__struct_fields__):
