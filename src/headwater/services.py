@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal, Protocol
 
 from headwater.client.read_models import ReadModels
+from headwater.entities.behaviour import Behaviour
 from headwater.environment import Environment
 from headwater.errors import Unavailable
 from headwater.log.port import Log, TopicPartition
@@ -14,14 +15,21 @@ from headwater.log.topology import Topology, commands_topic, events_topic
 from headwater.owners.arriving import Arrived
 from headwater.owners.deciding import Decider, StepMaker
 from headwater.owners.owner import Owner
+from headwater.processes.declare import ProcessShape
 from headwater.processes.forwarding import Forwarder
 from headwater.processes.reacting import Reactor
 from headwater.readers.loop import ReadingLoop, Status
 
-if TYPE_CHECKING:
-    from headwater.app import App
-
 Part = Literal["commands", "projections", "processes"]
+
+
+class Parts(Protocol):
+    """What is to run: an `App`, as far as it matters here."""
+
+    name: str
+    partitions: int
+    behaviours: dict[type, Behaviour[Any]]
+    processes: tuple[ProcessShape, ...]
 
 
 class Services:
@@ -33,6 +41,11 @@ class Services:
         self._loops: list[ReadingLoop] = []
         self._owner_loops: dict[str, ReadingLoop] = {}
         self._forwarders: list[Forwarder] = []
+
+    @property
+    def loops(self) -> Sequence[ReadingLoop]:
+        """Everything that reads, what feeds others before what it feeds."""
+        return tuple(self._loops)
 
     @property
     def statuses(self) -> list[Status]:
@@ -103,7 +116,7 @@ class Services:
 
 
 def start_services(
-    app: App,
+    app: Parts,
     log: Log,
     topology: Topology,
     models: ReadModels,
