@@ -1,0 +1,1 @@
+"""Programs that use headwater. Each runs as it stands."""

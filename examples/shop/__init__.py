@@ -1,0 +1,1 @@
+"""A CD shop of three services (orders, billing, analytics) that share nothing but `contract`."""

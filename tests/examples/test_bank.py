@@ -1,0 +1,41 @@
+"""The account in the README is the file, and the file does what the README shows."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+BANK = ROOT / "examples" / "bank.py"
+README = (ROOT / "README.md").read_text()
+
+
+def fenced(language: str) -> list[str]:
+    """The blocks of a language in the README."""
+    return [block.split("```")[0] for block in README.split(f"```{language}\n")[1:]]
+
+
+def test_the_readme_shows_the_account_as_it_is() -> None:
+    assert fenced("python") == [BANK.read_text()]
+
+
+def test_the_account_prints_what_the_readme_shows() -> None:
+    ran = subprocess.run([sys.executable, BANK], capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.stderr, ran.returncode) == ("", 0)
+    [shown] = fenced("console")
+    command, output = shown.split("\n", 1)
+    assert command == "$ python examples/bank.py"
+    assert ran.stdout == output
+
+
+def test_the_readme_begins_with_the_two_commands() -> None:
+    assert [line.split()[0] for line in fenced("sh")[0].splitlines()] == ["./scripts/demo", "./scripts/test"]
+    for script in ("demo", "test"):
+        assert (ROOT / "scripts" / script).stat().st_mode & 0o111, f"scripts/{script} is not executable"
+
+
+def test_what_the_readme_links_to_is_there() -> None:
+    targets = [part.split(")")[0] for part in README.split("](")[1:]]
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
