@@ -23,6 +23,9 @@ from headwater.log.port import Aborted, Batch, Fence, Fenced, Log, Member, Posit
 
 logger = logging.getLogger("headwater.readers")
 
+READ_S = 0.1
+"""How long a round waits for records, and so how long stopping may take."""
+
 State = Literal["starting", "running", "retrying", "failed", "stopped"]
 
 
@@ -86,6 +89,11 @@ class ReadingLoop:
         self._thread: threading.Thread | None = None
         self.status = Status(name)
 
+    @property
+    def topics(self) -> Sequence[str]:
+        """What is read."""
+        return tuple(self._topics)
+
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name=self.status.name, daemon=True)
         self._thread.start()
@@ -105,8 +113,9 @@ class ReadingLoop:
         while not self._stop.is_set():
             member: Member | None = None
             try:
-                member = self._log.member(self._group, self._topics, name=self.status.name)
-                self._serve(member)
+                member = self.join()
+                while not self._stop.is_set():
+                    self.turn(member)
             except Unavailable as error:
                 self._note("retrying", error)
                 self._stop.wait(pause_s)
@@ -125,22 +134,31 @@ class ReadingLoop:
                 self._wake()
         self.status.state = "stopped"
 
-    def _serve(self, member: Member) -> None:
-        while not self._stop.is_set():
-            batch = member.read(self._batch_records, 0.1)
-            if batch.revoked:
-                self.status.owned -= set(batch.revoked)
-                self._handler.revoked(batch.revoked)
-            if batch.assigned:
-                member.start(self._handler.assigned(batch.assigned))
-                self.status.owned |= set(batch.assigned)
-                self._handler.idle(member.fence())
-            self.status.state = "running"
-            if batch.records or batch.reached:
-                self._handle(member, batch)
-                self._wake()
-            else:
-                self._handler.idle(member.fence())
+    def join(self) -> Member:
+        """Joins the group. For `turn`; a loop that was started does so by itself."""
+        return self._log.member(self._group, self._topics, name=self.status.name)
+
+    def turn(self, member: Member, timeout_s: float = READ_S) -> bool:
+        """One round: reads once and handles what came. Returns whether anything did.
+
+        Arguments: timeout_s: how long to wait for it. Raises: what the handler and the log raise, except for
+        Aborted and Fenced, which are part of the work.
+        """
+        batch = member.read(self._batch_records, timeout_s)
+        if batch.revoked:
+            self.status.owned -= set(batch.revoked)
+            self._handler.revoked(batch.revoked)
+        if batch.assigned:
+            member.start(self._handler.assigned(batch.assigned))
+            self.status.owned |= set(batch.assigned)
+            self._handler.idle(member.fence())
+        self.status.state = "running"
+        if batch.records or batch.reached:
+            self._handle(member, batch)
+            self._wake()
+        else:
+            self._handler.idle(member.fence())
+        return bool(batch.records or batch.reached or batch.assigned)
 
     def _handle(self, member: Member, batch: Batch) -> None:
         try:
