@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from headwater.client.desk import Desk, Parcel
 from headwater.client.read_models import After, ReadModels
-from headwater.client.receipts import Receipt, Sending, receipt_of
+from headwater.client.receipts import Appending, Receipt, Sending, receipt_of
 from headwater.client.requests import OWNER_CHECK_S, reverting, state_of
 from headwater.client.shop import TIMEOUT_S
 from headwater.entities.aggregate import Aggregate
@@ -47,13 +47,12 @@ class AsyncShop:
         return receipt_of(await self._ask(parcel, timeout_s), desk.log.id)
 
     async def send_many(
-        self, commands: Iterable[Command | Sending], *, in_flight: int = 1000, timeout_s: float = TIMEOUT_S
+        self, commands: Iterable[Command | Sending | Appending], *, in_flight: int = 1000, timeout_s: float = TIMEOUT_S
     ) -> AsyncIterator[Receipt | HeadwaterError]:
         """See `Shop.send_many`."""
         under_way: list[asyncio.Task[Receipt | HeadwaterError]] = []
         for command in commands:
-            sending = command if isinstance(command, Sending) else Sending(command)
-            under_way.append(asyncio.ensure_future(self._outcome(sending, timeout_s)))
+            under_way.append(asyncio.ensure_future(self._outcome(self._desk.parcel(command), timeout_s)))
             if len(under_way) >= in_flight:
                 yield await under_way.pop(0)
         for task in under_way:
@@ -182,8 +181,8 @@ class AsyncShop:
                 await asyncio.to_thread(self._desk.check_owner, parcel.entity)
         return self._desk.finish(parcel.pending, timeout_s)
 
-    async def _outcome(self, sending: Sending, timeout_s: float) -> Receipt | HeadwaterError:
+    async def _outcome(self, parcel: Parcel, timeout_s: float) -> Receipt | HeadwaterError:
         try:
-            return receipt_of(await self._ask(self._desk.pack(sending), timeout_s), self._desk.log.id)
+            return receipt_of(await self._ask(parcel, timeout_s), self._desk.log.id)
         except HeadwaterError as error:
             return error

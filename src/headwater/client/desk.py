@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from headwater.client.receipts import Pending, Sending
+from headwater.client.receipts import Appending, Pending, Sending
 from headwater.client.travelling import Post
 from headwater.entities.aggregate import Aggregate
 from headwater.entities.behaviour import Behaviour
@@ -26,7 +26,7 @@ from headwater.messages.builtin import Append, Get, Reverted
 from headwater.messages.declare import Command, Event, key_of
 from headwater.messages.envelope import Recorded, command_headers
 from headwater.messages.json_codec import JsonCodec
-from headwater.owners.arriving import Arrived
+from headwater.owners.arriving import Arrived, source_text
 from headwater.owners.owner import NotMine, Owner
 from headwater.owners.replies import Reply
 
@@ -70,6 +70,21 @@ class Desk:
 
     # --- commands
 
+    def parcel(self, item: Command | Sending | Appending) -> Parcel:
+        """One of many, whatever it is. Raises: Misuse: as `pack` and `append`."""
+        if isinstance(item, Appending):
+            return self.append(
+                self.behaviour(item.aggregate),
+                item.entity_id,
+                item.events,
+                command_id=item.command_id,
+                expected_version=item.expected_version,
+                time=item.time,
+                actor=item.actor,
+                source=item.source,
+            )
+        return self.pack(item if isinstance(item, Sending) else Sending(item))
+
     def pack(self, sending: Sending, target: tuple[str, str] | None = None) -> Parcel:
         """Encodes a command. `target`: entity type and id, for the commands that any entity understands.
 
@@ -93,6 +108,7 @@ class Desk:
             expected=sending.expected_version,
             time=sending.time,
             actor=sending.actor,
+            source=sending.source,
         )
         return Parcel(entity, arrived, pending, sending)
 
@@ -221,6 +237,7 @@ class Desk:
             actor=sending.actor,
             hw_client=self._post.client,
             hw_expected=sending.expected_version,
+            hw_source=None if sending.source is None else source_text(sending.source),
         )
         return NewRecord(commands_topic(parcel.entity), arrived.partition, arrived.key, arrived.value, headers)
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+from headwater.entities.aggregate import Aggregate
 from headwater.errors import HeadwaterError, Unknown
 from headwater.log.port import TopicPartition
 from headwater.log.topology import events_topic
-from headwater.messages.declare import Command
+from headwater.messages.declare import Command, Event
 from headwater.messages.tokens import encode_token
+from headwater.owners.arriving import Source
 from headwater.owners.replies import Reply
 
 
@@ -20,7 +23,9 @@ class Sending:
     """A command with what goes on its envelope, for `send_many`.
 
     Arguments: command; command_id: None makes one; expected_version: refuse unless the entity is there; time:
-    when it happened, aware (None: when it is accepted); actor: who, such as "user:ann".
+    when it happened, aware (None: when it is accepted); actor: who, such as "user:ann"; source: where it comes
+    from, for streams that can be read again (a file, a topic): it is then known for ever, however many commands
+    came after it.
     """
 
     command: Command
@@ -28,6 +33,21 @@ class Sending:
     expected_version: int | None = None
     time: datetime | None = None
     actor: str | None = None
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Appending:
+    """Events to be appended as they are, for `send_many`. Arguments: as of `Shop.append` and of `Sending`."""
+
+    aggregate: type[Aggregate[Any]]
+    entity_id: str
+    events: Sequence[Event]
+    command_id: str | None = None
+    expected_version: int | None = None
+    time: datetime | None = None
+    actor: str | None = None
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)

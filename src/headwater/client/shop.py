@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from headwater.client.desk import Desk
 from headwater.client.read_models import After, ReadModels
-from headwater.client.receipts import Receipt, Sending, receipt_of
+from headwater.client.receipts import Appending, Receipt, Sending, receipt_of
 from headwater.client.requests import finish, outcome_of, reverting, state_of
 from headwater.entities.aggregate import Aggregate
 from headwater.entities.travel import Moment
@@ -55,7 +55,7 @@ class Shop:
         return receipt_of(finish(desk, parcel, timeout_s), desk.log.id)
 
     def send_many(
-        self, commands: Iterable[Command | Sending], *, in_flight: int = 1000, timeout_s: float = TIMEOUT_S
+        self, commands: Iterable[Command | Sending | Appending], *, in_flight: int = 1000, timeout_s: float = TIMEOUT_S
     ) -> Iterator[Receipt | HeadwaterError]:
         """Sends many commands and yields their outcomes in the order of the commands.
 
@@ -67,7 +67,7 @@ class Shop:
         under_way: deque[Any] = deque()
         group: list[Any] = []
         for command in commands:
-            group.append(desk.pack(command if isinstance(command, Sending) else Sending(command)))
+            group.append(desk.parcel(command))
             if len(group) < max(1, in_flight // 4):
                 continue
             desk.dispatch(group)
