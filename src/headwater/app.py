@@ -73,7 +73,8 @@ class App:
     ) -> Running:
         """Does the work of the app on a log, as a context manager: `with` gives `Shop`, `async with` `AsyncShop`.
 
-        Arguments: url: see `open_log`, or an open log, which stays open; only: which parts this process runs; store: where read models live
+        Arguments: url: see `open_log`, or an open log, which stays open; only: which parts this process runs;
+        store: where read models live
         (`memory://`, `sqlite:///file`; None: beside the log); environment: time and ids.
         """
         unknown = [part for part in only if part not in PARTS]
@@ -149,8 +150,7 @@ class Running:
                 log,
                 topology,
                 store_url_for(self._url, app.name, self._store),
-                writable=bool(self._parts),
-                environment=environment,
+                environment,
             )
             if self._parts:
                 self.services = start_services(app, log, topology, self.models, self._parts, process, environment)

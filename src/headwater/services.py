@@ -124,7 +124,22 @@ def start_services(
     process: str,
     environment: Environment,
 ) -> Services:
-    """Makes the topics of the app where they are missing and starts the parts.
+    """As `make_services`, and starts the parts."""
+    services = make_services(app, log, topology, models, parts, process, environment)
+    services.start()
+    return services
+
+
+def make_services(
+    app: Parts,
+    log: Log,
+    topology: Topology,
+    models: ReadModels,
+    parts: Sequence[Part],
+    process: str,
+    environment: Environment,
+) -> Services:
+    """Makes the topics of the app where they are missing, and the parts, which are not started yet.
 
     Raises: Misuse, Unavailable: the topics are not as they were made.
     """
@@ -155,9 +170,8 @@ def start_services(
             )
             services.add_forwarder(forwarder, loop)
     if "projections" in parts:
-        for loop in models.loops():
+        for loop in models.loops(process):
             services.add_loop(loop)
-    services.start()
     return services
 
 

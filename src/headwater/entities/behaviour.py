@@ -66,7 +66,7 @@ class Behaviour(Generic[A]):
         self._collect(events)
         self.events: JsonCodec[Event] = JsonCodec([*events, Reverted])
         self._event_types = frozenset(events)
-        self._decoder = msgspec.json.Decoder(aggregate)
+        self._decoder: msgspec.json.Decoder[A] = msgspec.json.Decoder(aggregate)
         self.schema = _schema_of(aggregate)
         self.encode_state: Callable[[A], bytes] = msgspec.json.Encoder().encode
 
