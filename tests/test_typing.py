@@ -1,12 +1,15 @@
-"""A user's typed code is understood: mypy and pyright accept what is right and report what is wrong, by line."""
+"""A user's typed code is understood: mypy and pyright accept what is right and report what is wrong, by line. What
+they accept also runs."""
 
 from __future__ import annotations
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -48,3 +51,12 @@ def test_a_checker_reports_the_ten_mistakes_and_nothing_else(checker: Callable[[
     missed = marked - reported.keys()
     unwanted = {place: text for place, text in reported.items() if place not in marked}
     assert (missed, unwanted) == (set(), {})
+
+
+@pytest.mark.parametrize("log", ["memory", "sqlite"])
+def test_what_the_checkers_accept_runs(log: str, tmp_path: Path) -> None:
+    shop = runpy.run_path(str(RIGHT))
+    url = "memory://" if log == "memory" else f"sqlite:///{tmp_path}/shop.db"
+    item = shop["Item"]("CD-1", Decimal("11.77"), 2)
+    assert shop["main"](url, [item]) == [shop["Summary"]("123", Decimal("23.54"))]
+    shop["fields_have_their_types"]()

@@ -4,31 +4,51 @@ other line may be.
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
-from typing import Literal
 
-from user_ok import AlreadyPlaced, Item, OrderCancelled, OrderEvent, OrderPlaced, Overdrawn, PlaceOrder
+from user_ok import (
+    Item,
+    Order,
+    OrderCancelled,
+    OrderEvent,
+    OrderPlaced,
+    PaymentRequested,
+    PlaceOrder,
+    Revenue,
+    Sold,
+    TooMuch,
+)
 
-import headwater.messages as hw
+import headwater as hw
 
 
-class Order(hw.State):
-    status: Literal["new", "placed"] = "open"  # error
+class Wrong(hw.Aggregate[Item]):  # error
+    pass
 
 
-def mistakes(event: OrderPlaced, items: list[Item], order: Order) -> str:
-    PlaceOrder("123", "456")  # error
+class Sales(hw.Projection):
+    day: hw.Key[date]
+    revenue: Decimal = Decimal(0)
+
+    @hw.on(OrderPlaced, key=lambda event, meta: event.day)  # error
+    def placed(self, event: OrderPlaced) -> None:
+        self.revenue = "much"  # error
+
+    @hw.on(OrderCancelled)  # error
+    def cancelled(self, event: OrderPlaced) -> None:
+        self.revenue -= event.total
+
+
+def mistakes(shop: hw.Shop, event: OrderPlaced, items: list[Item]) -> Sold | None:
     PlaceOrder("123", 456, items)  # error
-    OrderCancelled(123, "late")  # error
-    OrderPlaced("123", "456", items, total=Decimal(1), currency="EUR")  # error
+    shop.send(PlaceOrder("123", "456"))  # error
     event.total = Decimal(2)  # error
-    order.status = "lost"  # error
-    if event.customer:  # error
-        raise Overdrawn(balance="3")  # error
-    return event.total  # error
+    shop.append(Order, "123", [PaymentRequested("123", Decimal(1))])  # error
+    if shop.get(Order, "123").status == "placed":
+        raise TooMuch(total="3")  # error
+    return shop.row(Revenue, date(2024, 4, 10))  # error
 
 
 def right(event: OrderEvent) -> str:
-    if isinstance(event, OrderCancelled):
-        raise AlreadyPlaced
     return event.order_id

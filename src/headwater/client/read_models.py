@@ -35,6 +35,13 @@ After = Receipt | str | Sequence[Receipt] | None
 """What a read must include: a receipt, several, or a token. None: whatever is there."""
 
 
+def wire_names(into: type) -> dict[str, str]:
+    """Python name -> wire name: a query's columns may be called either way."""
+    if not isinstance(into, msgspec.StructMeta):
+        return {}
+    return dict(zip(into.__struct_fields__, into.__struct_encode_fields__, strict=True))
+
+
 class ReadModels:
     """The projections of an app, and its aggregates as tables, in one store.
 
@@ -118,8 +125,10 @@ class ReadModels:
         words = set(re.findall(r"\w+", sql.lower()))
         named = [model for model in self._models if any(table.name in words for table in model.tables)]
         self._wait(named, after, timeout_s)
+        answer, wire = self.answer(sql, arguments), wire_names(into)
+        columns = [wire.get(column, column) for column in answer.columns]
         try:
-            return [msgspec.convert(row, into, strict=False) for row in self.answer(sql, arguments).dicts()]
+            return [msgspec.convert(dict(zip(columns, row, strict=True)), into, strict=False) for row in answer]
         except msgspec.ValidationError as error:
             raise Misuse(f"a row of the query does not fit {into.__name__}: {error}") from error
 
