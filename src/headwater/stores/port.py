@@ -181,6 +181,10 @@ class Store(Protocol):
         """
         ...
 
+    def forget(self, runner: str) -> None:
+        """Removes the tables that a runner fills, its positions and the fingerprint of its code."""
+        ...
+
     def positions(self, runner: str) -> dict[TopicPartition, int]:
         """How far the rows have come: the next offset per partition; partitions never applied are left out."""
         ...

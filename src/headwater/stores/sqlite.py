@@ -38,7 +38,7 @@ from headwater.stores.port import (
     refuse_changed_shape,
 )
 from headwater.stores.sqlite_files import FileReaders, OneConnection, Readers, connect, translated
-from headwater.stores.sqlite_tables import SCHEMA, SqliteTable, quoted
+from headwater.stores.sqlite_tables import SCHEMA, SqliteTable, quoted, table_name
 
 R = TypeVar("R")
 MEMORY = ":memory:"
@@ -88,6 +88,18 @@ class SqliteStore:
                 connection.execute("INSERT OR IGNORE INTO hw_code VALUES (?, ?)", (runner, code))
             [(stored,)] = connection.execute("SELECT code FROM hw_code WHERE runner = ?", (runner,)).fetchall()
         return str(stored)
+
+    def forget(self, runner: str) -> None:
+        with self._writing() as connection:
+            tables = connection.execute("SELECT name, version FROM hw_tables WHERE runner = ?", (runner,)).fetchall()
+            for name, version in tables:
+                connection.execute(f"DROP TABLE {table_name(name, version)}")
+                view = _view(connection, name)
+                if view is not None and view.endswith(f" FROM {table_name(name, version)}"):
+                    connection.execute(f"DROP VIEW {quoted(name)}")
+                self._tables.pop((name, version), None)
+            for table in ("hw_tables", "hw_positions", "hw_code"):
+                connection.execute(f"DELETE FROM {table} WHERE runner = ?", (runner,))
 
     def positions(self, runner: str) -> dict[TopicPartition, int]:
         with self._reading() as connection:
@@ -223,10 +235,7 @@ class SqliteStore:
                     'give one of the two read models another name="…"'
                 )
             refuse_changed_shape(schema, stored[1])
-        view = connection.execute(
-            "SELECT sql FROM sqlite_master WHERE type = 'view' AND name = ?", (schema.name,)
-        ).fetchone()
-        if view != (table.view,):
+        if _view(connection, schema.name) != table.view:
             connection.execute(f"DROP VIEW IF EXISTS {quoted(schema.name)}")
             connection.execute(table.view)
 
@@ -290,6 +299,11 @@ class SqliteLoading:
 def _positions(connection: sqlite3.Connection, runner: str) -> dict[TopicPartition, int]:
     rows = connection.execute("SELECT topic, part, next FROM hw_positions WHERE runner = ?", (runner,))
     return {TopicPartition(topic, partition): position for topic, partition, position in rows}
+
+
+def _view(connection: sqlite3.Connection, name: str) -> str | None:
+    found = connection.execute("SELECT sql FROM sqlite_master WHERE type = 'view' AND name = ?", (name,)).fetchone()
+    return None if found is None else str(found[0])
 
 
 def _stored_shape(connection: sqlite3.Connection, schema: TableSchema[Any]) -> tuple[str, dict[str, str]] | None:

@@ -32,6 +32,10 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def table_name(name: str, version: int) -> str:
+    return quoted(f"{name}_v{version}")
+
+
 class SqliteTable:
     """The SQL of one table. Arguments: schema; variables: how many parameters a statement may have."""
 
@@ -39,7 +43,7 @@ class SqliteTable:
         self.schema = schema
         self.columns = Columns(schema.title, schema.row, schema.columns)
         names = self.columns.names
-        self.table = quoted(f"{schema.name}_v{schema.version}")
+        self.table = table_name(schema.name, schema.version)
         self._key = [names.index(name) for name in schema.key]
         self._refuse_bad_keys()
         self._largest = 1 << ((variables // len(schema.key)).bit_length() - 1)

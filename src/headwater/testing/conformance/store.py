@@ -261,6 +261,16 @@ class StoreConformance:
         accounts.open_tables("r", [ACCOUNT])
         assert len(list(accounts.query(self.ask))) == 1
 
+    def test_what_is_forgotten_can_begin_again_in_another_shape(self, accounts: Store) -> None:
+        put(accounts, [Account("ann", Decimal(1))], None, 1)
+        accounts.forget("r")
+        assert accounts.positions("r") == {}
+        with pytest.raises(Misuse, match="account"):
+            accounts.query(self.ask)
+        changed = TableSchema("account", 1, Reordered, ("name",))
+        assert accounts.open_tables("other", [changed], "new code") == "new code"
+        assert accounts.rows(changed) == []
+
     def test_a_table_has_one_runner(self, accounts: Store) -> None:
         with pytest.raises(Misuse, match="filled by r, not by other"):
             accounts.open_tables("other", [ACCOUNT])

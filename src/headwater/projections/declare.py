@@ -1,0 +1,147 @@
+"""How a projection is declared: a table with a key, and reactions that change one row.
+
+    class Revenue(hw.Projection, version=1):
+        day: hw.Key[date]
+        revenue: Decimal = Decimal(0)
+
+        @hw.on(OrderPlaced, key=lambda event, meta: meta.time.date())
+        def placed(self, event: OrderPlaced, meta: hw.Meta) -> None:
+            self.revenue += event.total
+
+`version` counts shapes and rules: another version has another table, another position, and begins at the
+log's beginning. `name` is the table's name (else the class's, in snake_case). Projections with the same
+`group` are read together and move together, so that one may look up and change rows of another.
+"""
+
+from __future__ import annotations
+
+import ast
+import enum
+import hashlib
+import inspect
+import re
+import textwrap
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+from headwater.errors import Misuse
+from headwater.messages.declare import Event, State, StateMeta
+from headwater.messages.info import Kind
+from headwater.messages.reactions import Reaction, reactions_of
+from headwater.stores.port import Key, TableSchema
+
+P = TypeVar("P", bound="Projection")
+
+
+class Deleted(enum.Enum):
+    """What a reaction returns to remove its row."""
+
+    DELETED = "deleted"
+
+
+DELETED: Final = Deleted.DELETED
+
+
+class ProjectionMeta(StateMeta):
+    """The class of projection classes: takes `group` off the class statement and checks the reactions."""
+
+    __hw_group__: str | None
+    __hw_table__: TableSchema[Any] | None
+
+    def __new__(
+        mcls,
+        class_name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        /,
+        *,
+        group: str | None = None,
+        **options: Any,
+    ) -> Any:
+        cls = super().__new__(mcls, class_name, bases, namespace, **options)
+        cls.__hw_group__, cls.__hw_table__ = group, None
+        for reaction in reactions_of(cls):
+            refuse_reaction(cls, reaction)
+        return cls
+
+
+class Projection(State, metaclass=ProjectionMeta, kind="state"):
+    """A row of a read model. The subclass names the key (one or several fields of `hw.Key`) and adds columns,
+    each with a default: a row that an event asks for and that does not exist is made from them."""
+
+    if TYPE_CHECKING:
+
+        def __init_subclass__(
+            cls,
+            *,
+            name: str | None = None,
+            version: int = 1,
+            group: str | None = None,
+            entity: str | None = None,
+            kind: Kind | None = None,
+        ) -> None: ...
+
+
+def refuse_reaction(cls: Any, reaction: Reaction) -> None:
+    """Raises: Misuse for a reaction that can never work in a projection."""
+    where = f"{cls.__name__}.{reaction.function.__name__}"
+    message = reaction.message_type
+    if not issubclass(message, Event):
+        raise Misuse(f"{where}: {message.__name__} is no event; a projection is made from events only")
+    keys = cls.__hw__.key_fields
+    if not keys:
+        raise Misuse(f"{cls.__name__} has no key: declare the column that names a row, day: hw.Key[date]")
+    if reaction.key is None and reaction.keys is None:
+        own, wanted = message.__hw__.key_type, cls.__hw__.key_type
+        if len(keys) > 1 or own is not wanted:
+            raise Misuse(
+                f"{where}: the key of {message.__name__} ({getattr(own, '__name__', own)}) does not name a row of "
+                f"{cls.__name__} ({', '.join(keys)}): say which one, @hw.on({message.__name__}, key=lambda event, "
+                "meta: …)"
+            )
+
+
+def table_of(projection: type[P]) -> TableSchema[P]:
+    """The table of a projection. Raises: Misuse: its name or a column cannot be one."""
+    cls = cast("ProjectionMeta", projection)
+    if cls.__hw_table__ is None:
+        info = cls.__hw__
+        if not info.key_fields:
+            raise Misuse(f"{projection.__name__} has no key: declare the column that names a row, day: hw.Key[date]")
+        cls.__hw_table__ = TableSchema(snake_case(info.wire_name), info.version, projection, info.key_fields)
+    return cls.__hw_table__
+
+
+def row_key(projection: type[Projection], key: object) -> Key:
+    """The key of a row as stores take it: a tuple, also where the caller gives a single value.
+
+    Raises: Misuse: too many or too few values.
+    """
+    values = key if isinstance(key, tuple) else (key,)
+    names = projection.__hw__.key_fields
+    if len(values) != len(names):
+        raise Misuse(f"{key!r} names no row of {projection.__name__}: its key is ({', '.join(names)})")
+    return values
+
+
+def group_of(projection: type[Projection]) -> str:
+    """The projections of a group share a position; one without `group=` is its own."""
+    return cast("ProjectionMeta", projection).__hw_group__ or table_of(projection).name
+
+
+def snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def code_of(functions: list[Callable[..., Any]]) -> str:
+    """A fingerprint of code: of the source without comments and layout, or of the byte code where there is no
+    source. What the functions call is not part of it."""
+    digest = hashlib.blake2b(digest_size=8)
+    for function in functions:
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+            digest.update(ast.unparse(tree).encode())
+        except (OSError, SyntaxError):
+            code = function.__code__
+            digest.update(code.co_code + repr((code.co_consts, code.co_names)).encode())
+    return digest.hexdigest()

@@ -1,0 +1,146 @@
+"""From a batch of records to the calls it means: decode what somebody wants, and name the rows.
+
+A type that nobody reacts to costs one look at the beginning of its value. The rest is decoded in one pass per
+topic. The order within each partition is kept; between partitions there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from headwater.errors import BadData, Failed, HeadwaterError, Misuse
+from headwater.log.port import Record, TopicPartition
+from headwater.log.topology import events_topic
+from headwater.messages.checking import Test, complaint, test_of
+from headwater.messages.declare import Event
+from headwater.messages.envelope import Meta, read_meta
+from headwater.messages.json_codec import JsonCodec
+from headwater.messages.unreadable import Unreadable
+from headwater.projections.folding import Call, Handler, failure
+from headwater.stores.port import Key, TableSchema
+
+KeyTest = tuple[str, Any, Test]
+NAME_BEGINS = b'{"eventType":"'
+
+
+class Listener(NamedTuple):
+    """A handler with what decides its rows.
+
+    Arguments: event: a concrete class; tests: of the key's values; key, keys: functions of (event, meta);
+    neither: `own` gives the key that the event itself carries; wants_meta: of the handler or of the key functions.
+    """
+
+    event: type[Event]
+    handler: Handler
+    tests: Sequence[KeyTest]
+    key: Callable[[Any, Meta], object] | None
+    keys: Callable[[Any, Meta], Iterable[object]] | None
+    own: Callable[[Any], object]
+    wants_meta: bool
+
+
+class Gathered(NamedTuple):
+    """`calls`, and per partition where reading has to stop: the record's offset and why."""
+
+    calls: list[Call]
+    stops: dict[TopicPartition, tuple[int, HeadwaterError]]
+
+
+class Topic:
+    """The listeners of one topic. `entity`: its entity type."""
+
+    def __init__(self, entity: str, listeners: Sequence[Listener], codec: JsonCodec[Event] | None = None) -> None:
+        self.entity, self.name = entity, events_topic(entity)
+        found: dict[type[Event], list[Listener]] = {}
+        for listener in listeners:
+            found.setdefault(listener.event, []).append(listener)
+        self._listeners = {event: (any(one.wants_meta for one in ones), ones) for event, ones in found.items()}
+        self._codec = codec or JsonCodec([listener.event for listener in listeners])
+        self._wanted = {name.encode() for name in self._codec.classes}
+
+    def gather(self, records: Sequence[Record]) -> Gathered:
+        """The calls of this topic's records, each partition up to the first that cannot be read."""
+        wanted = [record for record in records if self._is_wanted(record.value)]
+        events = self._codec.decode_many([record.value for record in wanted])
+        calls: list[Call] = []
+        stops: dict[TopicPartition, tuple[int, HeadwaterError]] = {}
+        for record, event in zip(wanted, events, strict=True):
+            try:
+                if isinstance(event, Unreadable):
+                    if event.kind != "unknown_type":
+                        raise bad_data(event, record)
+                    continue
+                if stops and TopicPartition(record.topic, record.partition) in stops:
+                    continue
+                self._call(record, event, calls)
+            except (BadData, Failed) as error:
+                stops.setdefault(TopicPartition(record.topic, record.partition), (record.offset, error))
+        return Gathered(calls, stops)
+
+    def _is_wanted(self, value: bytes | None) -> bool:
+        """False for a type that has no listener; True also where only decoding can tell."""
+        if value is None or not value.startswith(NAME_BEGINS):
+            return True
+        name = value[len(NAME_BEGINS) : value.find(b'"', len(NAME_BEGINS))]
+        return name in self._wanted or b"\\" in name
+
+    def _call(self, record: Record, event: Event, calls: list[Call]) -> None:
+        wants_meta, listeners = self._listeners[type(event)]
+        meta = self._read_meta(record) if wants_meta else None
+        for listener in listeners:
+            handler = listener.handler
+            if listener.key is None and listener.keys is None:
+                calls.append((record, event, meta, handler, (listener.own(event),)))
+                continue
+            try:
+                for key in named_keys(listener, event, meta):
+                    values = key if isinstance(key, tuple) else (key,)
+                    refuse_key(handler.table, listener.tests, values)
+                    calls.append((record, event, meta, handler, values))
+            except Exception as error:  # the author's function may raise anything
+                raise failure((record, event, meta, handler, ()), error, part="the key of ") from error
+
+    def _read_meta(self, record: Record) -> Meta:
+        headers = record.headers
+        time = None
+        for name, _ in headers:
+            if name == "ce_time":
+                break
+        else:
+            said = self._codec.payload_time(record.value)
+            if isinstance(said, Unreadable):
+                raise bad_data(said, record)
+            time = said
+        meta = read_meta(record.topic, record.partition, record.offset, record.key, headers, record.timestamp_ms, time)
+        if isinstance(meta, Unreadable):
+            raise bad_data(meta, record)
+        return meta
+
+
+def refuse_key(table: TableSchema[Any], tests: Sequence[KeyTest], key: Key) -> None:
+    if len(key) != len(tests):
+        raise Misuse(f"it gave {key!r}, the key of {table.name} is ({', '.join(table.key)})")
+    for (name, kind, fits), value in zip(tests, key, strict=True):
+        if not fits(value):
+            raise Misuse(f"it gave {complaint(kind, value, name)}")
+
+
+def named_keys(listener: Listener, event: Event, meta: Meta | None) -> Iterable[object]:
+    if listener.key is not None:
+        return (listener.key(event, meta),)  # type: ignore[arg-type] # there is meta where there is a key function
+    keys = listener.keys(event, meta)  # type: ignore[arg-type,misc] # as above
+    if isinstance(keys, (str, bytes)):
+        raise Misuse(f"keys= gave {keys!r}: give a set or a list of keys")
+    return dict.fromkeys(keys)
+
+
+def key_tests(table: TableSchema[Any]) -> list[KeyTest]:
+    """For each column of a table's key: its name, its type, and whether a value fits."""
+    types = {column.name: column.type for column in table.columns}
+    return [(name, types[name], test_of(types[name])) for name in table.key]
+
+
+def bad_data(found: Unreadable, record: Record) -> BadData:
+    name = f"{found.wire_name}: " if found.wire_name else ""
+    return BadData(f"{name}{found.reason}", topic=record.topic, partition=record.partition, offset=record.offset)

@@ -1,0 +1,207 @@
+"""Runs a read model in the reading loop: batch in, one transaction of rows and positions out.
+
+    batch -> gather (decode, keys) -> store.apply(load -> fold -> save, positions) -> a heartbeat
+
+The store's position is the truth; the group's committed position only follows it now and then, so that tools
+of the log show the lag. At a record that cannot be read or whose handler fails, everything before it is
+committed first; then the loop stops there, and the note in the store says why to other processes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from functools import partial
+
+from headwater.environment import SYSTEM, Environment
+from headwater.errors import HeadwaterError, Misuse, Unavailable
+from headwater.log.port import Aborted, Batch, Fence, Fenced, Log, Positions, Record, TopicPartition, Writer
+from headwater.projections.folding import Call, Stopped, fold
+from headwater.projections.gathering import Gathered
+from headwater.projections.read_model import ReadModel
+from headwater.projections.waiting import HEARTBEAT_S, Progress
+from headwater.readers.loop import ReadingLoop
+from headwater.stores.port import RunnerNote, RunnerState, Store
+
+logger = logging.getLogger("headwater.projections")
+
+BATCH_RECORDS = 5000
+SHADOW_S = 5.0
+
+Stops = dict[TopicPartition, tuple[int, HeadwaterError]]
+
+
+class ProjectionRunner:
+    """A `BatchHandler` that keeps one read model. Makes its tables in the store.
+
+    Arguments: model; log; store; worker: names this process among those that share the runner; environment.
+    Raises: Misuse: the shape of a table changed without a new version, or the store belongs to another log.
+    """
+
+    def __init__(
+        self, model: ReadModel, log: Log, store: Store, *, worker: str = "", environment: Environment = SYSTEM
+    ) -> None:
+        self.model, self.progress = model, Progress()
+        self._log, self._store, self._environment = log, store, environment
+        self._worker = f"{socket.gethostname()}/{os.getpid()}/{worker or environment.new_id()}"
+        self._positions: dict[TopicPartition, int] = {}
+        self._owned: set[TopicPartition] = set()
+        self._failure: str | None = None
+        self._noted_s = self._shadowed_s = environment.monotonic_s()
+        self._shadow: dict[TopicPartition, int] = {}
+        self._writer: Writer | None = None
+        open_tables(model, log, store)
+        self._note("running")
+
+    def loop(self) -> ReadingLoop:
+        """The loop that feeds it; waiting readers of this process are woken after each round."""
+        return ReadingLoop(
+            self._log,
+            self.model.runner,
+            [topic.name for topic in self.model.topics],
+            self,
+            name=self.model.runner,
+            wake=self.progress.wake,
+            batch_records=BATCH_RECORDS,
+            environment=self._environment,
+        )
+
+    def assigned(self, partitions: Sequence[TopicPartition]) -> Positions:
+        """Where the store stands; the beginning, where it never was."""
+        stored = self._store.positions(self.model.runner)
+        ends = self._log.ends(partitions, committed=False)
+        for partition in partitions:
+            if stored.get(partition, 0) > ends[partition]:
+                raise Misuse(
+                    f"read model {self.model.title} has read {partition} up to {stored[partition]}, but it ends at "
+                    f"{ends[partition]}: the topic was made anew. Delete the store; it is made again from the log"
+                )
+            self._positions.pop(partition, None)
+            if partition in stored:
+                self._positions[partition] = stored[partition]
+        self._owned.update(partitions)
+        self._failure = None
+        self._note("running")
+        missing = [partition for partition in partitions if partition not in stored]
+        begins = self._log.begins(missing) if missing else {}
+        return {partition: stored.get(partition, begins.get(partition, 0)) for partition in partitions}
+
+    def revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        self._owned.difference_update(partitions)
+        for partition in partitions:
+            self._positions.pop(partition, None)
+            self._shadow.pop(partition, None)
+        if not self._owned and self._failure is None:
+            self._note("stopped")
+
+    def idle(self, fence: Fence) -> None:
+        self._beat()
+        self._commit_shadow(fence, HEARTBEAT_S)
+
+    def handle(self, batch: Batch, fence: Fence) -> None:
+        """Raises: BadData, Failed: after what comes before the record was committed. Aborted: the store stands
+        elsewhere. Misuse, Unavailable: of the store; nothing was committed."""
+        try:
+            calls, stops = self._gather(batch.records)
+            self._apply(batch.reached, calls, stops)
+            if stops:
+                raise min(stops.items())[1][1]
+        except (Aborted, Fenced, Unavailable):
+            raise
+        except BaseException as error:
+            self._failure = f"{type(error).__name__}: {error}"
+            self._note("failed")
+            raise
+        self._beat()
+        self._shadow.update(batch.reached)
+        self._commit_shadow(fence, SHADOW_S)
+
+    def close(self) -> None:
+        """Says that this worker is gone. A failure stays to be read."""
+        if self._failure is None:
+            self._note("stopped")
+        if self._writer is not None:
+            self._writer.close()
+
+    def _gather(self, records: Sequence[Record]) -> Gathered:
+        """Topic by topic; the order within each partition is kept."""
+        topics = self.model.topics
+        if len(topics) == 1:
+            return topics[0].gather(records)
+        calls: list[Call] = []
+        stops: Stops = {}
+        for topic in topics:
+            gathered = topic.gather([record for record in records if record.topic == topic.name])
+            calls += gathered.calls
+            stops |= gathered.stops
+        return Gathered(calls, stops)
+
+    def _apply(self, reached: Positions, calls: list[Call], stops: Stops) -> None:
+        """Commits the calls before all stops; a handler that fails becomes a stop of its own."""
+        tables = self.model.tables
+        while True:
+            to = {partition: stops[partition][0] if partition in stops else n for partition, n in reached.items()}
+            part = [call for call in calls if before(call, stops)] if stops else calls
+            try:
+                work = partial(fold, schemas=tables, calls=part)
+                self._store.apply(self.model.runner, self._positions, to, work)
+            except Stopped as stopped:
+                record = stopped.record
+                stops[TopicPartition(record.topic, record.partition)] = record.offset, stopped.cause
+                continue
+            self._positions.update(to)
+            return
+
+    def _beat(self) -> None:
+        if self._environment.monotonic_s() - self._noted_s >= HEARTBEAT_S:
+            self._note("running")
+
+    def _note(self, state: RunnerState) -> None:
+        self._noted_s = self._environment.monotonic_s()
+        note = RunnerNote(self._worker, state, self._failure, self._environment.now(), frozenset(self._owned))
+        self._store.note(self.model.runner, note)
+
+    def _commit_shadow(self, fence: Fence, every_s: float) -> None:
+        now_s = self._environment.monotonic_s()
+        if not self._shadow or now_s - self._shadowed_s < every_s:
+            return
+        self._shadowed_s = now_s
+        positions, self._shadow = self._shadow, {}
+        if self._writer is None:
+            self._writer = self._log.writer(f"{self.model.runner}-positions-{self._worker}")
+        try:
+            self._writer.transact(lambda transaction: transaction.positions(self.model.runner, positions, fence))
+        except Aborted:
+            self._shadow = positions  # only a shadow: the next time will do
+
+
+def before(call: Call, stops: Stops) -> bool:
+    record = call[0]
+    stop = stops.get(TopicPartition(record.topic, record.partition))
+    return stop is None or record.offset < stop[0]
+
+
+def open_tables(model: ReadModel, log: Log, store: Store) -> None:
+    """Makes the tables of a read model, and compares code and shape with those of its rows. Raises: Misuse."""
+    store.bind(log.id)
+    try:
+        code = store.open_tables(model.runner, model.tables, model.code)
+    except Misuse:
+        if not model.remade:
+            raise
+        code = ""
+    if code == model.code:
+        return
+    if model.remade:
+        logger.info("%s has changed: its table is made again from the log", model.title)
+        store.forget(model.runner)
+        store.open_tables(model.runner, model.tables, model.code)
+        return
+    logger.warning(
+        "the code of read model %s changed, but its rows were made by the old code: declare it with version=%d to "
+        "make them again, or leave it if the rows would be the same",
+        model.title,
+        max(table.version for table in model.tables) + 1,
+    )
