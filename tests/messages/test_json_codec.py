@@ -208,7 +208,13 @@ def unreadable(value: bytes | None, codec: hw.JsonCodec[Any] = EVENTS) -> hw.Unr
             b'{"orderId":"","eventType":"OrderCancelled","eventVersion":2,"reason":"x"}',
             "wrong_type",
             "OrderCancelled",
-            "is empty",
+            "length >= 1 - at `$.orderId`",
+        ),
+        (
+            b'{"eventType":"OrderCancelled","eventVersion":2,"orderId":"","reason":"x"}',
+            "wrong_type",
+            "OrderCancelled",
+            "length >= 1 - at `$.orderId`",
         ),
         (
             b'{"orderId":"1","eventType":"OrderPlaced","customerId":"2","items":[],"total":"NaN"}',

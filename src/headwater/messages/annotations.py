@@ -61,8 +61,11 @@ def is_class_variable(annotation: Any) -> bool:
     return annotation is ClassVar or get_origin(annotation) is ClassVar
 
 
-def strict(annotation: Any) -> Any:
-    """The same type for msgspec, with every `datetime` bound to have a time zone."""
+def strict(annotation: Any, key: bool = False) -> Any:
+    """The same type for msgspec, with every `datetime` bound to have a time zone, and a text that is a key to have
+    at least one character."""
+    if key and mentions(annotation, str):
+        return Annotated[annotation, msgspec.Meta(min_length=1)]
     annotation = unwrapped(annotation)
     if annotation is datetime:
         return AWARE

@@ -6,6 +6,8 @@
     class OrderPlaced(OrderEvent, version=2):        a message: name, version and fields travel, nothing else
         total: Decimal
 
+Fields travel in camel case; `item_price: Decimal = hw.field(name="item_price")` keeps a wire name of its own.
+
 The metaclasses take `entity`, `name` and `version` off the class statement, resolve the annotations, refuse
 what could never be read back, and leave a `MessageInfo` on the class. Messages are frozen and are checked each
 time that a program makes one; decoding does not pass here, since the decoder checks by itself. States are

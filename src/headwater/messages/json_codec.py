@@ -3,7 +3,8 @@
 Writing is one msgspec pass with the head and the time put around it. Reading has two ways:
 
 - A value that begins exactly as this codec writes the current version of a known class is decoded at once, by
-  one decoder for all classes (their `eventType` is the tag of a union).
+  one decoder for all classes (their `eventType` is the tag of a union). It is trusted in one thing that msgspec
+  cannot forbid: a Decimal that says "NaN".
 - Everything else (another order of fields, white space, no version, old versions, foreign or broken bytes) is
   first asked for its type and version only. Only when the version is the class's own are the fields read: a
   payload of version 1 that happens to fit the class of version 2 must not pass as one.
@@ -120,13 +121,19 @@ class JsonCodec(Generic[M]):
 
     def decode_many(self, values: Sequence[bytes | None]) -> list[M | Unreadable]:
         """As `decode`, for a batch. Costs hardly more than the decoder when every value is of the usual form."""
-        if not self._stray_version and None not in values:
+        if not self._stray_version and self._all_usual(values):
             try:
-                if all(map(bytes.startswith, cast("Sequence[bytes]", values), repeat(self._prefixes))):
-                    return list(map(self._union, cast("Sequence[bytes]", values)))
+                return list(map(self._union, cast("Sequence[bytes]", values)))
             except BROKEN:
                 pass  # at least one is broken: look at each
         return list(map(self.decode, values))
+
+    def _all_usual(self, values: Sequence[bytes | None]) -> bool:
+        """Whether all values begin as this codec writes them; without a step of Python for each."""
+        try:
+            return all(map(bytes.startswith, cast("Sequence[bytes]", values), repeat(self._prefixes)))
+        except TypeError:  # a tombstone is among them
+            return False
 
     def _decode_by_header(self, value: bytes | None) -> M | Unreadable:
         if value is None:

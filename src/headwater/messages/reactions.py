@@ -129,9 +129,7 @@ def role_of(parameter: inspect.Parameter) -> str | None:
     return {"Meta": "meta", "Rows": "rows"}.get(words.rpartition(".")[2])
 
 
-def refuse_other_message(
-    message: type, function: Callable[..., Any], parameter: inspect.Parameter, where: str
-) -> None:
+def refuse_other_message(message: type, function: Callable[..., Any], parameter: inspect.Parameter, where: str) -> None:
     """The annotation of the event must not contradict the decorator. Unions and names that are not known here
     are left to the type checker."""
     annotation = parameter.annotation

@@ -85,7 +85,11 @@ def resolve_types(cls: Any, shape: Shape) -> None:
     own = {name: note for name, note in shape.own.items() if name not in shape.types}
     shape.types |= notes.resolve(own, cls.__module__, {**(shape.names or {}), cls.__name__: cls})
     if shape.own:
-        cls.__annotations__ = {name: notes.strict(shape.types.get(name, note)) for name, note in shape.own.items()}
+        types = {**shape.own, **{name: shape.types[name] for name in shape.own if name in shape.types}}
+        cls.__annotations__ = {
+            name: notes.strict(note, key=name in cls.__hw__.key_fields and cls.__hw__.kind != "state")
+            for name, note in types.items()
+        }
     if cls.__hw__.kind == "state":
         refuse_missing_defaults(cls)
     if not all(name in shape.types for name in cls.__struct_fields__):
@@ -125,7 +129,8 @@ def compile_tests(cls: Any, shape: Shape) -> None:
             test = checking.test_of(shape.types[name])
         except checking.Unsupported as reason:
             raise Misuse(f"{cls.__name__}.{name}: {reason}") from None
-        tests.append((name, filled(test) if is_key(shape.types[name]) else test))
+        names_entity = is_key(shape.types[name]) and cls.__hw__.kind != "state"  # a row's key may be empty
+        tests.append((name, filled(test) if names_entity else test))
     try:
         msgspec.json.Decoder(cls)
     except (TypeError, NameError) as reason:
