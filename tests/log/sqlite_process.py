@@ -1,8 +1,8 @@
 """Another process on the same SQLite log, for tests that stop or kill it.
 
-    python sqlite_process.py append FILE TOPIC WORKER SECONDS    appends until the time is over, then reports
-    python sqlite_process.py acknowledge FILE TOPIC              prints every number whose commit returned
-    python sqlite_process.py own FILE SOURCE TARGET GROUP        owns the source and commits on every line of stdin
+python sqlite_process.py append FILE TOPIC WORKER SECONDS    appends until the time is over, then reports
+python sqlite_process.py acknowledge FILE TOPIC              prints every number whose commit returned
+python sqlite_process.py own FILE SOURCE TARGET GROUP        owns the source and commits on every line of stdin
 """
 
 from __future__ import annotations

@@ -81,9 +81,7 @@ class Follower(threading.Thread):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [20])
-def test_eight_processes_append_to_one_file_beside_readers(
-    path: str, children: Children, seconds: int
-) -> None:
+def test_eight_processes_append_to_one_file_beside_readers(path: str, children: Children, seconds: int) -> None:
     log = SqliteLog(path)
     log.create_topics([TopicSpec("t", PARTITIONS)])
     followers = [Follower(path, "t") for _ in range(2)]

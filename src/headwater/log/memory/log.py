@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from weakref import WeakSet
 
 from headwater.environment import SYSTEM, Environment
 from headwater.log.memory.reading import Counter, MemoryMember, MemoryReader
@@ -49,7 +50,7 @@ class MemoryLog:
     ) -> None:
         self.seed = random.SystemRandom().getrandbits(32) if seed is None else seed
         self._shelf = Shelf(Unkindness(gaps, late, aborts), self.seed, session_timeout_s, environment)
-        self._open: list[MemoryReader | MemoryMember] = []
+        self._open: WeakSet[MemoryReader | MemoryMember] = WeakSet()
         self._counter = Counter()
 
     def again(self) -> MemoryLog:
@@ -103,12 +104,12 @@ class MemoryLog:
 
     def reader(self) -> MemoryReader:
         reader = MemoryReader(self._shelf, self._counter)
-        self._open.append(reader)
+        self._open.add(reader)
         return reader
 
     def member(self, group: str, topics: Sequence[str], *, name: str) -> MemoryMember:
         member = MemoryMember(self._shelf, self._counter, group, topics, name)
-        self._open.append(member)
+        self._open.add(member)
         return member
 
     def writer(self, name: str) -> MemoryWriter:
@@ -140,7 +141,7 @@ class MemoryLog:
             return [group.describe() for group in self._shelf.groups.values()]
 
     def close(self) -> None:
-        for reading in self._open:
+        for reading in list(self._open):
             reading.close()
         self._open.clear()
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from os import PathLike, fspath
 from typing import Any
+from weakref import WeakSet
 
 from headwater.environment import SYSTEM, Environment
 from headwater.errors import Misuse
@@ -71,7 +72,7 @@ class SqliteLog:
             raise explain(error, file.path) from error
         self._commits = Commits(file, self._catalog, self._news, environment)
         self._source = Source(file, self._catalog, self._news, self._handed)
-        self._open: list[SqliteReader | SqliteMember] = []
+        self._open: WeakSet[SqliteReader | SqliteMember] = WeakSet()
         self._closed = False
 
     @property
@@ -125,7 +126,7 @@ class SqliteLog:
 
     def reader(self) -> SqliteReader:
         reader = SqliteReader(self._source)
-        self._open.append(reader)
+        self._open.add(reader)
         return reader
 
     def member(self, group: str, topics: Sequence[str], *, name: str) -> SqliteMember:
@@ -137,7 +138,7 @@ class SqliteLog:
             f"{name}-{self._environment.new_id()}", group, tuple(topics), int(self._session_timeout_s * 1000)
         )
         member = SqliteMember(self._source, self._commits, self._house, presence)
-        self._open.append(member)
+        self._open.add(member)
         return member
 
     def writer(self, name: str) -> SqliteWriter:
@@ -188,7 +189,7 @@ class SqliteLog:
         if self._closed:
             return
         self._closed = True
-        for reading in self._open:
+        for reading in list(self._open):
             reading.close()
         self._commits.close()
         self._news.close()

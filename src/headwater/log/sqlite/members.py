@@ -28,11 +28,11 @@ class SqliteMember:
 
     def __init__(self, source: Source, commits: Commits, house: House, presence: Presence) -> None:
         self._source, self._commits, self._house, self._presence = source, commits, house, presence
-        self._reading = Reading(source, member=True)
         self._owned: dict[TopicPartition, int] = {}
         self._changes_seen = -1
         self._next_look_s = 0.0
         self._publish(commits.alone(lambda c: membership.join(c, presence, commits.now_ms())))
+        self._reading = Reading(source, member=True)
         house.presences[presence.id] = presence
 
     @property
@@ -83,7 +83,7 @@ class SqliteMember:
     ) -> tuple[dict[TopicPartition, int], int | None]:
         owned, change = membership.attend(connection, self._source.catalog, self._presence, now_ms)
         if due:
-            alive = [p for p in self._house.presences.values() if p.seen_ms > p.written_ms]
+            alive = [p for p in self._house.presences.values() if p.seen_ms != p.written_ms]
             membership.beat(connection, alive)
         return owned, change
 
