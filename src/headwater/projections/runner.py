@@ -52,7 +52,7 @@ class ProjectionRunner:
         self._noted_s = self._shadowed_s = environment.monotonic_s()
         self._shadow: dict[TopicPartition, int] = {}
         self._writer: Writer | None = None
-        open_tables(model, log, store)
+        open_tables(model, log, store, maintained=True)
         self._note("running")
 
     def loop(self) -> ReadingLoop:
@@ -183,16 +183,22 @@ def before(call: Call, stops: Stops) -> bool:
     return stop is None or record.offset < stop[0]
 
 
-def open_tables(model: ReadModel, log: Log, store: Store) -> None:
-    """Makes the tables of a read model, and compares code and shape with those of its rows. Raises: Misuse."""
+def open_tables(model: ReadModel, log: Log, store: Store, *, maintained: bool = False) -> None:
+    """Makes the tables of a read model where they are missing.
+
+    Arguments: maintained: by this process, which then also looks whether the code is that of the rows.
+    Raises: Misuse: the shape of a table changed without a new version, or the store is of another log.
+    """
     store.bind(log.id)
     try:
         code = store.open_tables(model.runner, model.tables, model.code)
     except Misuse:
         if not model.remade:
             raise
+        if not maintained:
+            return  # reading the table says what is wrong, if its rows still have another shape then
         code = ""
-    if code == model.code:
+    if code == model.code or not maintained:
         return
     if model.remade:
         logger.info("%s has changed: its table is made again from the log", model.title)

@@ -1,0 +1,65 @@
+"""The table that every aggregate has without asking: one row per entity, its state with `id` and `version`.
+
+Fed from `<entity>-events` by the aggregate's own `@evolves` methods. It is only a copy for lists and SQL: what an
+entity decides on is the owner's state, never this one. When fields or code change, the rows are made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from headwater.entities.aggregate import handlers_of
+from headwater.entities.behaviour import Behaviour
+from headwater.errors import Misuse
+from headwater.messages.builtin import Reverted
+from headwater.messages.declare import Event, key_of
+from headwater.messages.envelope import Meta
+from headwater.projections.declare import code_of, snake_case
+from headwater.projections.folding import Handler, Rows
+from headwater.projections.gathering import Listener, Topic, key_tests
+from headwater.projections.read_model import ReadModel
+from headwater.stores.port import TableSchema
+
+
+def aggregate_table(app: str, behaviour: Behaviour[Any]) -> ReadModel:
+    """The read model of an aggregate; its table is called as its entity type. Raises: Misuse: as `TableSchema`."""
+    aggregate, entity = behaviour.aggregate, behaviour.entity
+    name = snake_case(entity.replace("-", "_").replace(".", "_"))
+    table = TableSchema(name, 1, aggregate, ("id",))
+    handler = Handler(aggregate.__name__, table, behaviour.new, partial(evolved, behaviour), replaces=True)
+    tests = key_tests(table)
+    listeners = [
+        Listener(event, handler, tests, key=entity_id, keys=None, own=key_of, wants_meta=True)
+        for event in behaviour.events.classes.values()
+    ]
+    functions = [one.function for one in handlers_of(aggregate) if one.role == "evolves"]
+    topic = Topic(entity, listeners, behaviour.events)
+    return ReadModel(name, f"{app}-{entity}-table", (table,), (topic,), code_of(functions), remade=True)
+
+
+def entity_id(event: Event, meta: Meta) -> str:
+    """A record of others may have no key, an event that every entity has carries none."""
+    return meta.entity_id if meta.entity_id or type(event) is Reverted else key_of(event)
+
+
+def evolved(behaviour: Behaviour[Any], state: Any, event: Event, meta: Meta, rows: Rows) -> Any:
+    state = behaviour.evolve(state, event, lambda: meta)
+    if meta.version is not None:
+        state.version = meta.version
+    return state
+
+
+def aggregate_tables(app: str, behaviours: Sequence[Behaviour[Any]], others: Sequence[ReadModel]) -> list[ReadModel]:
+    """The tables of all aggregates. Raises: Misuse: one has the name of a projection's table."""
+    models = [aggregate_table(app, behaviour) for behaviour in behaviours]
+    taken = {table.name: table for other in others for table in other.tables}
+    for model in models:
+        other = taken.get(model.title)
+        if other is not None:
+            raise Misuse(
+                f"projection {other.row.__qualname__} and the entity type {model.title!r} are both the table "
+                f'{model.title}: give the projection another name, class {other.row.__name__}(hw.Projection, name="…")'
+            )
+    return models
