@@ -147,3 +147,8 @@ class _Refusal(msgspec.Struct):
 def refusal(cents: int) -> msgspec.Raw:
     """The body of the answer to a withdrawal that is not covered."""
     return msgspec.Raw(encode(_Refusal("Overdrawn", f"The account has only {cents} cents.", {"cents": cents})))
+
+
+def command(account_id: str, cents: int) -> Deposit | Withdraw:
+    """The command of an order: negative cents withdraw."""
+    return Withdraw(account_id, -cents) if cents < 0 else Deposit(account_id, cents)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
 from headwater.testing.brokers import Cluster, start_brokers
 
 
@@ -20,3 +22,19 @@ def one_broker() -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.delete()
+
+
+def values_in(bootstrap: str, topic: str) -> Iterator[bytes]:
+    """The values of all committed records of a topic."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "none", "enable.partition.eof": True})
+    count = len(consumer.list_topics(topic).topics[topic].partitions)
+    consumer.assign([TopicPartition(topic, partition, 0) for partition in range(count)])
+    while count:
+        for message in consumer.consume(10_000, 1.0):
+            if message.error() is None:
+                yield message.value()
+            elif message.error().code() == KafkaError._PARTITION_EOF:
+                count -= 1
+            else:
+                raise KafkaException(message.error())
+    consumer.close()

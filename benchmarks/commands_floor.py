@@ -22,7 +22,18 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPa
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from benchmarks import bare
-from benchmarks.bare import PARTITIONS, Account, AccountState, Deposit, Deposited, Header, Ids, Reply, Withdraw, Withdrawn
+from benchmarks.bare import (
+    PARTITIONS,
+    Account,
+    AccountState,
+    Deposit,
+    Deposited,
+    Header,
+    Ids,
+    Reply,
+    Withdraw,
+    Withdrawn,
+)
 from headwater.log.partitioning import partition_of
 
 BATCH = 1000
@@ -52,7 +63,9 @@ class KafkaFloor:
 
     def __enter__(self) -> KafkaFloor:
         admin = AdminClient(self._settings)
-        for created in admin.create_topics([NewTopic(topic, PARTITIONS, 1) for topic in self._topics.values()]).values():
+        for created in admin.create_topics(
+            [NewTopic(topic, PARTITIONS, 1) for topic in self._topics.values()]
+        ).values():
             created.result()
         self._sender = Producer(self._settings | {"enable.idempotence": True, "linger.ms": 1})
         owner = _Owner(self._settings, self._topics, self._headers, self.states)
@@ -110,7 +123,9 @@ class KafkaFloor:
 
     def _listen(self) -> None:
         """Reads the replies and takes those that are for this client."""
-        consumer = Consumer(self._settings | {"group.id": "none", "enable.auto.commit": False, "fetch.queue.backoff.ms": 1})
+        consumer = Consumer(
+            self._settings | {"group.id": "none", "enable.auto.commit": False, "fetch.queue.backoff.ms": 1}
+        )
         consumer.assign([TopicPartition(self._topics["replies"], p, 0) for p in range(PARTITIONS)])
         self._ready.wait()
         mine = self._client
@@ -248,7 +263,9 @@ class _Owner:
             produce(topic, bare.encode(reply), key, reply.partition, headers=[client])
         topic = self._topics["state"]
         for key, (account, partition) in batch.changed.items():
-            state = AccountState(account.id, account.version, account.cents, account.next_event, batch.consumed[partition])
+            state = AccountState(
+                account.id, account.version, account.cents, account.next_event, batch.consumed[partition]
+            )
             produce(topic, bare.encode(state), key, partition)
         consumed = [TopicPartition(self._topics["commands"], p, offset) for p, offset in batch.consumed.items()]
         producer.send_offsets_to_transaction(consumed, metadata)

@@ -1,6 +1,6 @@
 """What the programs share: their options, rounds in which sides take turns, medians, the report.
 
-    options ──► rounds (A B, B A, A B, …) ──► figures, ratios ──► a table; with --json one line at the end
+options ──► rounds (A B, B A, A B, …) ──► figures, ratios ──► a table; with --json one line at the end
 """
 
 from __future__ import annotations
