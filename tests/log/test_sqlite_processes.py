@@ -95,7 +95,8 @@ def test_eight_processes_append_to_one_file_beside_readers(path: str, children: 
         follower.join(30)
         assert not follower.is_alive(), "a reader reaches the end"
     commits = sum(report["commits"] for report in reports)
-    print(f"\n8 processes: {commits / seconds:.0f} commits/s", *reports, sep="\n")
+    wal_bytes = Path(f"{path}-wal").stat().st_size
+    print(f"\n8 processes: {commits / seconds:.0f} commits/s, {wal_bytes:,} bytes of WAL", *reports, sep="\n")
     for follower in followers:
         for report in reports:
             key = report["worker"].encode()
@@ -103,6 +104,7 @@ def test_eight_processes_append_to_one_file_beside_readers(path: str, children: 
                 own = numbers([r for r in of(follower.records, partition) if r.key == key])
                 assert own == list(range(partition.partition, report["records"], PARTITIONS))
     assert max(report["p99_ms"] for report in reports) < 1000
+    assert wal_bytes < 500_000_000, "readers do not keep the write-ahead log from being used again"
     log.close()
 
 

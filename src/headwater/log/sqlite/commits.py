@@ -72,7 +72,13 @@ class Commits:
         return result
 
     def now_ms(self) -> int:
+        """The time that records get."""
         return int(self._environment.now().timestamp() * 1000)
+
+    def alive_ms(self) -> int:
+        """The time for heartbeats: a clock that all processes of a machine share and that nobody sets. It begins
+        anew with the machine; a member from before then counts as alive for one session time-out at most."""
+        return int(self._environment.monotonic_s() * 1000)
 
     def close(self) -> None:
         """Closes the connection after what is queued was written."""
@@ -151,7 +157,7 @@ class Commits:
     def _share(self, works: Sequence[Work]) -> Callable[[], None] | None:
         drafts: list[Draft] = []
         for work in works:
-            draft = Draft(self._catalog, self._next_offset, self._leases, self.now_ms)
+            draft = Draft(self._catalog, self._next_offset, self._leases, self)
             with work:
                 work.result = work.act(draft)
             if work.error is None:

@@ -8,6 +8,7 @@ the offsets given here are final.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from headwater.errors import Misuse
 from headwater.log.limits import MAX_RECORD_BYTES, check_partition, check_size
@@ -17,18 +18,28 @@ from headwater.log.sqlite.membership import Leases, Ownership, Presence
 from headwater.log.sqlite.records import OFFSET_BITS, Row, pack_headers
 
 
+class Clock(Protocol):
+    def now_ms(self) -> int:
+        """For records."""
+        ...
+
+    def alive_ms(self) -> int:
+        """For heartbeats."""
+        ...
+
+
 class Draft:
     """See `headwater.log.port.Transaction`.
 
     Arguments: catalog: finds topics; next_offset: a slot's next offset before this draft; leases: who owns what,
-    as of now; now_ms: the log's clock.
+    as of now; clock: the log's.
     """
 
     __slots__ = (
         "_catalog",
+        "_clock",
         "_leases",
         "_next_offset",
-        "_now_ms",
         "compacted",
         "ends",
         "lively",
@@ -41,9 +52,9 @@ class Draft:
         catalog: Catalog,
         next_offset: Callable[[int], int],
         leases: Leases,
-        now_ms: Callable[[], int],
+        clock: Clock,
     ) -> None:
-        self._catalog, self._next_offset, self._leases, self._now_ms = catalog, next_offset, leases, now_ms
+        self._catalog, self._next_offset, self._leases, self._clock = catalog, next_offset, leases, clock
         self.ends: dict[int, int] = {}
         """Per slot that it writes to, the next offset after its records."""
         self.rows: list[Row] = []
@@ -70,7 +81,7 @@ class Draft:
             if len(key or b"") + len(value or b"") + len(packed or b"") > MAX_RECORD_BYTES:
                 check_size(record)
             if timestamp_ms is None or topic.log_time:
-                timestamp_ms = self._now_ms()
+                timestamp_ms = self._clock.now_ms()
             slot = topic.first_slot + partition
             offset = ends.get(slot)
             if offset is None:
@@ -103,7 +114,7 @@ class Draft:
                     f"(owner: {owner[0] or 'none'}); nothing was written"
                 )
             self.moved[group, slot] = position
-        now_ms = self._now_ms()
+        now_ms = self._clock.alive_ms()
         if fence.presence.is_due(now_ms):
             fence.presence.seen_ms = now_ms
             self.lively.append(fence.presence)

@@ -160,13 +160,13 @@ class SqliteLog:
 
     def reset(self, group: str, positions: Positions) -> None:
         slots = self._catalog.slots(positions)
-        now_ms = self._commits.now_ms()
+        now_ms = self._commits.alive_ms()
         self._commits.alone(lambda connection: membership.reset(connection, group, positions, slots, now_ms))
 
     def groups(self) -> list[GroupDescription]:
         members: dict[str, dict[str, list[TopicPartition]]] = {}
         positions: dict[str, dict[TopicPartition, int]] = {}
-        for group, member in self._ask(membership.LIVING, self._commits.now_ms()):
+        for group, member in self._ask(membership.LIVING, self._commits.alive_ms()):
             members.setdefault(group, {})[member] = []
         for group, slot, owner in self._ask("SELECT name, slot, owner FROM leases ORDER BY name, slot"):
             owned = members.setdefault(group, {}).get(owner)

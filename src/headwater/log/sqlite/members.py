@@ -31,7 +31,7 @@ class SqliteMember:
         self._owned: dict[TopicPartition, int] = {}
         self._changes_seen = -1
         self._next_look_s = 0.0
-        self._publish(commits.alone(lambda c: membership.join(c, presence, commits.now_ms())))
+        self._publish(commits.alone(lambda c: membership.join(c, presence, commits.alive_ms())))
         self._reading = Reading(source, member=True)
         house.presences[presence.id] = presence
 
@@ -63,7 +63,7 @@ class SqliteMember:
         if changes == self._changes_seen and now_s < self._next_look_s:
             return [], []
         self._next_look_s = now_s + self._presence.session_ms / 6000
-        now_ms = self._presence.seen_ms = self._commits.now_ms()
+        now_ms = self._presence.seen_ms = self._commits.alive_ms()
         due = self._presence.is_due(now_ms)
         if changes == self._changes_seen and not due and not self._anybody_silent(now_ms):
             return [], []

@@ -13,6 +13,7 @@ from headwater.testing.conformance.log.waiting import (
     Expectations,
     MakeLog,
     attempts,
+    eventually,
     fresh,
     make_topic,
     numbered,
@@ -92,6 +93,29 @@ class RecordConformance(Expectations):
             with pytest.raises(Misuse):
                 log.append([NewRecord(topic, 0, b"k", b"v"), nowhere])
         assert read_topic(log, topic, self.patience_s) == []
+
+    def test_each_record_that_nobody_waits_for_is_told_once(self, log: Log) -> None:
+        topic = make_topic(log, 2)
+        told: dict[int, list[int | None]] = {}
+
+        def on_done(index: int, offset: int | None, error: Exception | None) -> None:
+            assert error is None
+            told.setdefault(index, []).append(offset)
+
+        new = [NewRecord(topic, n % 2, b"k", b"%d" % n) for n in range(200)]
+        log.append_nowait(new, on_done)
+        eventually(lambda: len(told) == 200, self.patience_s, "every record was told")
+        read = {int(r.value or b""): r.offset for r in read_topic(log, topic, self.patience_s)}
+        assert told == {number: [offset] for number, offset in read.items()}
+
+    def test_a_mistake_is_raised_at_once_also_when_nobody_waits(self, log: Log) -> None:
+        topic = make_topic(log)
+        told: list[int] = []
+        for bad in (NewRecord(topic, 0, b"k", b"v" * 2_000_000), NewRecord(topic, 1, b"k", b"v")):
+            with pytest.raises(Misuse):
+                log.append_nowait([NewRecord(topic, 0, b"k", b"v"), bad], lambda *told_of: told.append(told_of[0]))
+        assert read_topic(log, topic, self.patience_s) == []
+        assert told == []
 
     def test_appending_nothing_is_nothing(self, log: Log) -> None:
         assert log.append([]) == []
