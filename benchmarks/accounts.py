@@ -81,14 +81,16 @@ class Order(NamedTuple):
         return Deposit(self.account_id, self.cents)
 
 
-def orders_for(seed: int, count: int, accounts: int) -> list[Order]:
-    """`count` orders over so many accounts, whose ids carry the seed: no two streams share an account."""
+def orders_for(seed: int, count: int, accounts: int, prefix: int | None = None) -> list[Order]:
+    """`count` orders over so many accounts, whose ids carry the prefix (None: the seed, so that no two streams
+    share an account)."""
     draw = random.Random(seed)
+    prefix = seed if prefix is None else prefix
     orders = []
     for _ in range(count):
         cents = draw.randint(1, MOST_CENTS)
         sign = -1 if draw.random() < WITHDRAWALS else 1
-        orders.append(Order(f"{seed}-{draw.randrange(accounts):06d}", sign * cents))
+        orders.append(Order(f"{prefix}-{draw.randrange(accounts):06d}", sign * cents))
     return orders
 
 

@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Any
 from uuid import uuid4
 
-import msgspec
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
