@@ -1,0 +1,129 @@
+"""How a verb ends: which exit code an error has, the line it is told in, and the command to type next.
+
+Errors come out of verbs as they were raised. A verb that knows what its user should type next says so with
+`then`; the rest follows from the kind of error. A traceback is only for `--debug`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import click
+
+from headwater.errors import (
+    BadData,
+    Conflict,
+    Failed,
+    HeadwaterError,
+    Misuse,
+    NotFound,
+    NotYet,
+    Unavailable,
+    Unknown,
+)
+
+X = TypeVar("X", bound=BaseException)
+
+OK, REFUSED, USAGE, WAITING, BAD, FAULT, INTERRUPTED = 0, 1, 2, 3, 4, 70, 130
+
+CODES = {
+    OK: "done",
+    REFUSED: "refused: rejected by the app, no such entity, or another version than expected",
+    USAGE: "usage: what was typed, or what the program declares, can never work",
+    WAITING: "unavailable: something does not run, does not answer or is late; trying again may help",
+    BAD: "bad data, or a handler that failed; of an import: rows were rejected",
+    FAULT: "a fault of headwater itself; --debug shows where",
+    INTERRUPTED: "interrupted",
+}
+
+NEXT = "next: "
+
+_CODES: tuple[tuple[tuple[type[BaseException], ...], int], ...] = (
+    ((Conflict, NotFound), REFUSED),
+    ((Misuse, click.UsageError), USAGE),
+    ((Unavailable, Unknown, NotYet), WAITING),
+    ((BadData, Failed), BAD),
+    ((KeyboardInterrupt, click.Abort), INTERRUPTED),
+)
+
+
+def advised(error: X, command: str) -> X:
+    """The error, with the command to type next (unless it has one already)."""
+    if next_of(error) is None:
+        error.add_note(NEXT + command)
+    return error
+
+
+def next_of(error: BaseException) -> str | None:
+    """The command that was noted on an error."""
+    for note in getattr(error, "__notes__", ()):
+        if note.startswith(NEXT):
+            return str(note).removeprefix(NEXT)
+    return None
+
+
+@contextmanager
+def then(kind: type[BaseException] | tuple[type[BaseException], ...], command: str) -> Iterator[None]:
+    """Notes the command to type next on errors of a kind that pass; the innermost note counts."""
+    try:
+        yield
+    except kind as error:
+        advised(error, command)
+        raise
+
+
+def ended_by(error: BaseException, *, debug: bool) -> int:
+    """Tells an error on standard error and returns its exit code."""
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output has seen enough. What is still buffered must not fail at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    if debug:
+        traceback.print_exception(error, file=sys.stderr)
+    code = code_of(error)
+    print(f"error: {line_of(error, code)}", file=sys.stderr)
+    command = next_of(error) or _usual_next(error, code)
+    if command is not None:
+        print(f"{NEXT}{command}", file=sys.stderr)
+    return code
+
+
+def code_of(error: BaseException) -> int:
+    for kinds, code in _CODES:
+        if isinstance(error, kinds):
+            return code
+    if isinstance(error, HeadwaterError):
+        from headwater.messages.rejection import Rejected  # only now: it brings the library with it
+
+        return REFUSED if isinstance(error, Rejected) else WAITING
+    return FAULT
+
+
+def line_of(error: BaseException, code: int) -> str:
+    """What happened, on one line."""
+    if isinstance(error, click.ClickException):
+        text = error.format_message()
+    elif code == INTERRUPTED:
+        text = "interrupted"
+    elif code == FAULT:
+        text = f"{type(error).__name__}: {error}; this is a fault of headwater, --debug shows where"
+    else:
+        text = str(error).partition("; start one with: ")[0]  # `next:` says the same, ready to be typed
+        name = getattr(error, "name", None)
+        if code == REFUSED and isinstance(name, str):
+            text = f"{name}: {text}"
+    return " ".join(text.split())
+
+
+def _usual_next(error: BaseException, code: int) -> str | None:
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    if ctx is not None and ctx.parent is not None:
+        return f"hw {ctx.info_name} --help"
+    if isinstance(error, NotYet):
+        return "hw lag"
+    return None if code == INTERRUPTED else "hw --help"

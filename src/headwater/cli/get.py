@@ -1,0 +1,68 @@
+"""`hw get`: an entity's state, now or at a moment of the past."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from headwater.cli.asking import about, connected, vocabulary_of
+from headwater.cli.output import Form, note, output_option, show_one
+from headwater.cli.project import Project, app_option, on_option
+from headwater.cli.times import Moment
+from headwater.errors import NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from headwater.client.shop import Shop
+    from headwater.entities.behaviour import Behaviour
+
+
+@click.command("get")
+@click.argument("entity")
+@click.argument("entity_id", metavar="ID")
+@click.option("--as-of", type=Moment(), metavar="TIME", help="What was true then: the events that had happened.")
+@click.option("--known-at", type=Moment(), metavar="TIME", help="What was known then: the events that were recorded.")
+@click.option("--at-version", type=click.IntRange(min=1), metavar="N", help="After so many events.")
+@app_option
+@on_option
+@output_option
+def command(
+    entity: str,
+    entity_id: str,
+    as_of: datetime | None,
+    known_at: datetime | None,
+    at_version: int | None,
+    app: str | None,
+    on: str | None,
+    form: Form,
+) -> None:
+    """Show an entity. A TIME is 2024-04-10T10:30:00Z, or 2024-04-10 for the end of that day (UTC).
+
+    \b
+      hw get order 123
+      hw get order 123 --as-of 1997-12-31
+    """
+    project = Project(app, on, verb="get")
+    found = project.load()
+    behaviour = vocabulary_of(found).entity(entity)
+    with about(project, entity, entity_id), connected(project, found) as (shop, _):
+        if (as_of, known_at, at_version) == (None, None, None):
+            state = _now(shop, behaviour, entity_id)
+        else:
+            state = shop.get(behaviour.aggregate, entity_id, as_of=as_of, known_at=known_at, at_version=at_version)
+    import msgspec
+
+    show_one(form, msgspec.json.decode(behaviour.encode_state(state), type=dict[str, msgspec.Raw]))
+
+
+def _now(shop: Shop, behaviour: Behaviour[Any], entity_id: str) -> Any:
+    """The state as its owner knows it; while there is no owner nothing is written, so then the log says as much."""
+    try:
+        return shop.get(behaviour.aggregate, entity_id)
+    except Unavailable as error:
+        history = shop.history(behaviour.aggregate, entity_id)
+        if not history:
+            raise NotFound(behaviour.entity, entity_id) from error
+        note(f"{str(error).partition(';')[0]}: this is what the log says")
+        return behaviour.fold(entity_id, history)

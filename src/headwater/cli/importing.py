@@ -1,0 +1,106 @@
+"""`hw import`: loads a file of commands or events, at most once each."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from headwater.cli.asking import connected, vocabulary_of
+from headwater.cli.ending import BAD, then
+from headwater.cli.output import Form, output_option, show_one
+from headwater.cli.project import Project, app_option, on_option
+from headwater.errors import Misuse, Unknown
+
+if TYPE_CHECKING:
+    from headwater.operations.importing import BadLine, Kind, Tally
+
+TOLD = 10
+"""How many rejected lines are told one by one; the file has them all."""
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@click.option(
+    "--as", "kind", type=click.Choice(["commands", "events"]), help="Default: as the field of each line says."
+)
+@click.option("--in-flight", type=click.IntRange(min=1), default=1000, show_default=True, metavar="N")
+@click.option("--actor", metavar="WHO", help="Who asks for it, where a line does not say.")
+@click.option("--ignore-unknown-fields", is_flag=True, help="Import lines whose fields the app does not know all.")
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True)
+@app_option
+@on_option
+@output_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    file: Path,
+    kind: Kind | None,
+    in_flight: int,
+    actor: str | None,
+    ignore_unknown_fields: bool,
+    timeout: float,
+    app: str | None,
+    on: str | None,
+    form: Form,
+) -> None:
+    """Load a file of commands or events: a JSON object per line, also gzipped (.gz).
+
+    A line has a commandType (its owner decides) or an eventType (appended as it is), and may have `id`,
+    `timestamp` and `actor`. Importing the same file again, also after it was stopped anywhere, doubles nothing.
+    Lines that cannot be imported go to FILE.rejected.ndjson with the reason; correct and import that file. Then
+    the exit code is 4.
+    """
+    project = Project(app, on, verb="import")
+    found = project.load()
+
+    from headwater.operations.importing import ImportFile, LineReader, import_lines
+    from headwater.operations.setting_aside import RejectedFile
+
+    with then(Misuse, "hw import --help"):
+        content = ImportFile.look_at(file)
+    reader = LineReader(vocabulary_of(found), content.digest, kind, actor, ignore_unknown_fields)
+    again = f"hw import {shlex.quote(str(file))}{project.flags}"
+    with RejectedFile(file) as rejected, connected(project, found) as (shop, _), _progress(content.count) as progress:
+
+        def set_aside(bad: BadLine) -> None:
+            _tell(file, bad, rejected.count)
+            rejected.add(bad)
+
+        with then(Unknown, again):
+            tally = import_lines(
+                shop, content, reader, in_flight=in_flight, timeout_s=timeout, set_aside=set_aside, progress=progress
+            )
+    where = {"rejectedFile": str(rejected.path)} if tally.rejected else {}
+    counts = {"imported": tally.imported, "repeated": tally.repeated, "rejected": tally.rejected}
+    show_one(form, {"file": str(file), **counts, **where})
+    if tally.rejected:
+        print(f"next: hw import {shlex.quote(str(rejected.path))}{project.flags}", file=sys.stderr)
+        ctx.exit(BAD)
+
+
+def _tell(file: Path, bad: BadLine, told: int) -> None:
+    if told < TOLD:
+        print(f"rejected: {file}, line {bad.line.number}: {bad.kind}: {bad.reason}", file=sys.stderr)
+    elif told == TOLD:
+        print("rejected: more lines, see the file", file=sys.stderr)
+
+
+@contextmanager
+def _progress(lines: int) -> Iterator[Callable[[Tally], None]]:
+    """A bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda tally: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = [BarColumn(), MofNCompleteColumn(), TextColumn("lines"), TimeRemainingColumn()]
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("", total=lines)
+        yield lambda tally: progress.update(bar, completed=tally.lines)

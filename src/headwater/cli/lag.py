@@ -1,0 +1,59 @@
+"""`hw lag`: how far behind groups and read models are."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from headwater.cli.asking import connected
+from headwater.cli.output import Form, output_option, show_rows
+from headwater.cli.project import Project, app_option, on_option, store_option
+
+if TYPE_CHECKING:
+    from headwater.operations.groups import GroupLag
+    from headwater.operations.lag import ReadModelLag
+
+GROUP_COLUMNS = ["group", "topic", "partition", "current", "end", "lag", "member"]
+MODEL_COLUMNS = ["readModel", "lag", "runner", "lastFailure"]
+
+
+@click.command("lag")
+@app_option
+@on_option
+@store_option
+@output_option
+def command(app: str | None, on: str | None, store: str | None, form: Form) -> None:
+    """Show how far each group is in each partition and, if the app is named, how each read model is.
+
+    A lag counts positions, of which some may be gaps. `runner` is running, held, failed or none.
+    """
+    project = Project(app, on, store, verb="lag")
+
+    from headwater.operations.groups import group_lags
+    from headwater.operations.lag import read_model_lags
+
+    with project.log() as log:
+        groups = group_lags(log)
+    models: list[ReadModelLag] = []
+    if project.knows_app:
+        with connected(project, project.load()) as (_, running):
+            assert running.models is not None
+            models = read_model_lags(running.models)
+    _show(form, groups, models)
+
+
+def _show(form: Form, groups: list[GroupLag], models: list[ReadModelLag]) -> None:
+    group_rows: list[dict[str, Any]] = [dict(lag._asdict()) for lag in groups]
+    model_rows: list[dict[str, Any]] = [
+        {"readModel": lag.name, "lag": lag.events, "runner": lag.runner, "lastFailure": lag.last_failure}
+        for lag in models
+    ]
+    if form != "table":
+        show_rows(form, [], [*group_rows, *model_rows])
+        return
+    show_rows(form, GROUP_COLUMNS, group_rows, empty="no groups")
+    if model_rows:
+        sys.stdout.write("\n")
+        show_rows(form, MODEL_COLUMNS, model_rows)

@@ -1,0 +1,183 @@
+"""Which app and which log a verb is about: from its options, the environment, or `headwater.toml`.
+
+The first of these that names one counts. The current directory is importable, as with `python -m`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shlex
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from headwater.cli.ending import advised, then
+from headwater.errors import Misuse, Unavailable
+
+if TYPE_CHECKING:
+    from headwater.app import App
+    from headwater.log.port import Log
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FILE = "headwater.toml"
+FORMS = "sqlite:///shop.db or kafka://localhost:9092"
+
+
+def app_option(function: F) -> F:
+    return click.option("--app", "app", metavar="MODULE:APP", help="The app, such as shop.app:app.")(function)
+
+
+def on_option(function: F) -> F:
+    return click.option("--on", "on", metavar="URL", help=f"The log: {FORMS}.")(function)
+
+
+def store_option(function: F) -> F:
+    text = "Where read models live, if not beside the log: sqlite:///models.db."
+    return click.option("--store", metavar="URL", help=text)(function)
+
+
+class Project:
+    """What a verb was told of app and log.
+
+    Arguments: app, on, store: as typed (None: not); verb: for advice.
+    """
+
+    def __init__(self, app: str | None, on: str | None, store: str | None = None, *, verb: str = "run") -> None:
+        self._verb = verb
+        told = _from_file() if None in (app, on, store) else {}
+        self._app = app or os.environ.get("HEADWATER_APP") or told.get("app")
+        self._on = on or os.environ.get("HEADWATER_URL") or told.get("on")
+        self.store = store or told.get("store")
+        typed = [("--app", app), ("--on", on), ("--store", store)]
+        self.flags = "".join(f" {flag} {shlex.quote(value)}" for flag, value in typed if value is not None)
+        """What of it was typed, to be repeated in a command to type next."""
+
+    @property
+    def on(self) -> str:
+        """The log's address. Raises: Misuse: none is named."""
+        if self._on is None:
+            text = f'no log is named: pass --on URL ({FORMS}), set HEADWATER_URL, or write on = "…" to {FILE}'
+            raise advised(Misuse(text), f"hw {self._verb} --on sqlite:///shop.db")
+        return self._on
+
+    @property
+    def app_name(self) -> str:
+        """The app as "module:attribute". Raises: Misuse: none is named."""
+        if self._app is None:
+            text = f'no app is named: pass MODULE:APP (--app), set HEADWATER_APP, or write app = "…" to {FILE}'
+            raise advised(Misuse(text), "hw new shop")
+        return self._app
+
+    @property
+    def knows_app(self) -> bool:
+        return self._app is not None
+
+    @property
+    def run_command(self) -> str:
+        """The command that does the app's work."""
+        app = "MODULE:APP" if self._app is None else self._app
+        return f"hw run {shlex.quote(app)} --on {shlex.quote(self.on)}"
+
+    def load(self) -> App:
+        """Imports the app. Raises: Misuse: there is no such module or attribute, or importing it fails."""
+        with then(Misuse, "hw run --help"):
+            return _load(self.app_name)
+
+    def check_reachable_from_here(self) -> None:
+        """Refuses logs that no other process can be on.
+
+        Raises: Misuse: a log in memory. Unavailable: a file that is not there.
+        """
+        on = self.on
+        if on.startswith("memory:"):
+            text = "memory:// lives and ends with the process that opened it: nothing can be asked from here"
+            raise advised(Misuse(text), f"hw {self._verb} --on sqlite:///shop.db")
+        path = on.removeprefix("sqlite:///")
+        if path and path != on and not Path(path).exists():
+            raise advised(Unavailable(f"there is no log {on}: no app has run on it"), self.run_command)
+
+    @contextmanager
+    def log(self) -> Iterator[Log]:
+        """The log, open. Raises: Misuse, Unavailable, as `open_log`."""
+        from headwater.log.opening import open_log
+
+        self.check_reachable_from_here()
+        with self.reaching():
+            log = open_log(self.on)
+            try:
+                yield log
+            finally:
+                log.close()
+
+    @contextmanager
+    def reaching(self) -> Iterator[None]:
+        """What to type when the log cannot be reached, or its address is wrong."""
+        on = shlex.quote(self.on)
+        with then(Unavailable, f"hw topics --on {on}"), then(Misuse, f"hw {self._verb} --help"):
+            yield
+
+
+def _from_file() -> dict[str, str]:
+    path = Path(FILE)
+    if not path.is_file():
+        return {}
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise advised(Misuse(f"{FILE} cannot be read: {error}"), "hw new shop") from error
+    for name in ("app", "on", "store"):
+        if not isinstance(content.get(name, ""), str):
+            raise advised(Misuse(f'{FILE}: {name} must be a text, such as {name} = "…"'), "hw new shop")
+    return content
+
+
+def _load(name: str) -> App:
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
+        raise Misuse(f"{name!r} names no app; write MODULE:APP, such as shop.app:app")
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.insert(0, here)
+    module = _imported(module_name)
+
+    from headwater.app import App
+
+    found = getattr(module, attribute, None)
+    if isinstance(found, App):
+        return found
+    apps = [f"{module_name}:{key}" for key, value in vars(module).items() if isinstance(value, App)]
+    there = f"the apps there: {', '.join(apps)}" if apps else "no app is there"
+    if found is None:
+        raise Misuse(f"module {module_name} has no {attribute!r}; {there}")
+    raise Misuse(f"{name} is {type(found).__name__}, not an hw.App; {there}")
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise Misuse(f"there is no module {error.name!r} in {os.getcwd()} or among what is installed") from error
+        raise Misuse(f"{name} cannot be imported: {error}") from error
+    except Exception as error:
+        raise Misuse(f"{name} cannot be imported: {type(error).__name__}: {error}{_place(error, name)}") from error
+
+
+def _place(error: Exception, name: str) -> str:
+    """Where in the user's own files it happened."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" ({os.path.relpath(error.filename)}, line {error.lineno})"
+    place, trace = "", error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not file.startswith("<") and file.startswith(os.getcwd()):
+            place = f" ({os.path.relpath(file)}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return place

@@ -1,0 +1,39 @@
+"""`hw query`: SQL over the read models, read-only, while an app runs and when none does."""
+
+from __future__ import annotations
+
+import click
+
+from headwater.cli.asking import connected
+from headwater.cli.ending import then
+from headwater.cli.output import Form, output_option, show_rows
+from headwater.cli.project import Project, app_option, on_option, store_option
+from headwater.errors import Misuse
+
+TABLES = "SELECT name FROM sqlite_master"
+
+
+@click.command("query")
+@click.argument("sql")
+@click.argument("arguments", nargs=-1, metavar="[VALUE]...")
+@app_option
+@on_option
+@store_option
+@output_option
+def command(
+    sql: str, arguments: tuple[str, ...], app: str | None, on: str | None, store: str | None, form: Form
+) -> None:
+    """Ask the read models in SQL. Each VALUE stands for a `?`, in order.
+
+    \b
+      hw query "SELECT * FROM revenue ORDER BY day"
+      hw query "SELECT * FROM open_order WHERE order_id = ?" 123
+    """
+    project = Project(app, on, store, verb="query")
+    found = project.load()
+    with connected(project, found) as (_, running):
+        assert running.models is not None
+        with then(Misuse, f'hw query "{TABLES}"{project.flags}'):
+            answer = running.models.answer(sql, arguments)
+            rows = [dict(zip(answer.columns, row, strict=True)) for row in answer]
+        show_rows(form, answer.columns, rows, empty="no rows")

@@ -1,0 +1,70 @@
+"""`hw revert`: brings an entity back to an earlier version, after a look at the difference."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+import click
+
+from headwater.cli.asking import about, connected, vocabulary_of
+from headwater.cli.ending import advised, then
+from headwater.cli.output import Form, note, output_option, show_one, show_rows
+from headwater.cli.project import Project, app_option, on_option
+from headwater.errors import Misuse
+
+
+@click.command("revert")
+@click.argument("entity")
+@click.argument("entity_id", metavar="ID")
+@click.option("--to-version", type=click.IntRange(min=1), required=True, metavar="N", help="The version to restore.")
+@click.option("--actor", metavar="WHO", help="Who asks for it, such as user:ann.")
+@click.option("--yes", is_flag=True, help="Do it without asking; needed without a terminal.")
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True)
+@app_option
+@on_option
+@output_option
+def command(
+    entity: str,
+    entity_id: str,
+    to_version: int,
+    actor: str | None,
+    yes: bool,
+    timeout: float,
+    app: str | None,
+    on: str | None,
+    form: Form,
+) -> None:
+    """Bring an entity back to an earlier version. Shows what changes, asks, then appends one event.
+
+    The history stays complete; the revert is an event of it, and can itself be reverted.
+
+    \b
+      hw revert order 123 --to-version 3
+    """
+    project = Project(app, on, verb="revert")
+    found = project.load()
+    behaviour = vocabulary_of(found).entity(entity)
+    one = f"{shlex.quote(entity)} {shlex.quote(entity_id)}"
+
+    from headwater.operations.reverting import carry_out, plan_reversion
+
+    with about(project, entity, entity_id), connected(project, found) as (shop, _):
+        with then(Misuse, f"hw history {one}{project.flags}"):
+            plan = plan_reversion(shop, behaviour, entity_id, to_version)
+        changes = [{"field": change.field, "now": change.now, "then": change.then} for change in plan.changes]
+        if not changes:
+            note(f"{entity} {entity_id!r} is the same at versions {plan.version} and {to_version}: nothing to do")
+            return
+        show_rows(form, ["field", "now", "then"], changes)
+        if not yes:
+            _ask(f"hw revert {one} --to-version {to_version}{project.flags} --yes", plan.version, to_version)
+        receipt = carry_out(shop, plan, actor=actor, timeout_s=timeout)
+    done = {"entity": entity, "id": entity_id, "version": receipt.version, "restored": to_version}
+    show_one(form, {**done, "commandId": receipt.command_id, "token": receipt.token})
+
+
+def _ask(with_yes: str, version: int, to_version: int) -> None:
+    if not sys.stdin.isatty():
+        raise advised(Misuse("nobody is there to be asked; nothing was changed"), with_yes)
+    click.confirm(f"Restore version {to_version} as version {version + 1}?", abort=True, err=True)

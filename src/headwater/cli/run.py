@@ -1,0 +1,98 @@
+"""`hw run`: does an app's work until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from headwater.cli.ending import BAD, advised
+from headwater.cli.output import Form, output_option, show_one
+from headwater.cli.project import Project, on_option, store_option
+from headwater.errors import Misuse
+
+if TYPE_CHECKING:
+    from headwater.services import Part, Services
+
+LOOK_S = 0.25
+
+
+@click.command("run")
+@click.argument("app", required=False, metavar="[MODULE:APP]")
+@on_option
+@click.option("--only", metavar="PARTS", help="Some of: commands,projections,processes. Default: all.")
+@store_option
+@output_option
+@click.pass_context
+def command(
+    ctx: click.Context, app: str | None, on: str | None, only: str | None, store: str | None, form: Form
+) -> None:
+    """Run an app: own its entities, maintain its read models, react.
+
+    Says when it is ready, tells failures of its parts, and stops cleanly on Ctrl-C or SIGTERM. Several processes
+    may run the same app on one log: they share the work.
+
+    \b
+      hw run shop.app:app --on sqlite:///shop.db
+      hw run shop.app:app --on kafka://localhost:9092 --only commands
+    """
+    project = Project(app, on, store)
+    parts = _parts(only)
+    url, found = project.on, project.load()
+    stop = _stop_signal()
+    running = found.run(url, only=parts, store=project.store)
+    with project.reaching(), running:
+        assert running.services is not None
+        about = {"app": found.name, "on": url, "parts": ",".join(parts), "pid": os.getpid()}
+        _say(form, {"state": "running", **about}, f"{found.name} runs on {url}: {', '.join(parts)}; Ctrl-C stops it")
+        failed = _watch(running.services, stop)
+    _say(form, {"state": "stopped", "app": found.name}, f"{found.name} stopped")
+    if failed:
+        ctx.exit(BAD)
+
+
+def _parts(only: str | None) -> tuple[Part, ...]:
+    from headwater.app import PARTS
+
+    if only is None:
+        return PARTS
+    wanted = [part.strip() for part in only.split(",") if part.strip()]
+    unknown = [part for part in wanted if part not in PARTS]
+    if unknown or not wanted:
+        what = f"no part is called {unknown[0]!r}" if unknown else "--only names no part"
+        raise advised(Misuse(f"{what}; the parts are {', '.join(PARTS)}"), f"hw run --only {PARTS[0]}")
+    return cast("tuple[Part, ...]", tuple(wanted))
+
+
+def _stop_signal() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _watch(services: Services, stop: threading.Event) -> bool:
+    """Tells failures of the parts as they come; ends with `stop`, or when no part is left. Returns whether a
+    part had failed for good."""
+    told: dict[str, str | None] = {}
+    while not stop.wait(LOOK_S):
+        statuses = services.statuses
+        for status in statuses:
+            if status.last_failure != told.get(status.name):
+                told[status.name] = status.last_failure
+                text = " ".join(str(status.last_failure).split())
+                print(f"{status.state}: {status.name}: {text}", file=sys.stderr, flush=True)
+        if statuses and not any(status.alive for status in statuses):
+            break
+    return any(status.state == "failed" for status in services.statuses)
+
+
+def _say(form: Form, thing: dict[str, object], text: str) -> None:
+    if form == "table":
+        print(text, flush=True)
+    else:
+        show_one("ndjson", thing)

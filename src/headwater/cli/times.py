@@ -1,0 +1,36 @@
+"""Times as people type them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+
+class Moment(click.ParamType[datetime]):
+    """A time with a zone, or a date. A date means its end (UTC): what had happened by then includes that day."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            time = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time; write 2024-04-10T10:30:00Z, or 2024-04-10 for the end of that day")
+        if len(value) == 10:
+            return time.replace(tzinfo=UTC) + timedelta(days=1, microseconds=-1)
+        if time.tzinfo is None:
+            self.fail(f"{value!r} has no time zone; write {value}Z for UTC")
+        return time
+
+
+class Instant(Moment):
+    """A time with a zone; a date would leave open which hour is meant."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, str) and len(value) == 10:
+            self.fail(f"{value!r} leaves the hour open; write {value}T00:00:00Z")
+        return super().convert(value, param, ctx)

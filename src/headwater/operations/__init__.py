@@ -1,0 +1,1 @@
+"""What an operator can ask and do: called by the command line, later by HTTP and the console. Prints nothing."""

@@ -1,0 +1,68 @@
+"""Reverting an entity with a look at the difference first: what is shown is what is done, or nothing is."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from headwater.client.receipts import Receipt
+from headwater.client.shop import Shop
+from headwater.entities.behaviour import Behaviour
+from headwater.entities.travel import at_version
+from headwater.errors import NotFound
+from headwater.messages.builtin import Reverted
+
+
+class Change(NamedTuple):
+    """A field of the state: what it is now, and what it would be."""
+
+    field: str
+    now: Any
+    then: Any
+
+
+class Reversion(NamedTuple):
+    """What reverting would do.
+
+    Arguments: version: the entity's now; to_version; changes: the fields that differ; state: JSON to restore.
+    """
+
+    behaviour: Behaviour[Any]
+    id: str
+    version: int
+    to_version: int
+    changes: list[Change]
+    state: bytes
+
+
+def plan_reversion(shop: Shop, behaviour: Behaviour[Any], entity_id: str, to_version: int) -> Reversion:
+    """The difference between an entity now and after `to_version` events.
+
+    Raises: NotFound; Misuse: it never had that version.
+    """
+    history = shop.history(behaviour.aggregate, entity_id)
+    if not history:
+        raise NotFound(behaviour.entity, entity_id)
+    then = behaviour.encode_state(behaviour.fold(entity_id, at_version(history, to_version)))
+    now = msgspec.json.decode(behaviour.encode_state(behaviour.fold(entity_id, history)))
+    fields = msgspec.json.decode(then)
+    changes = [
+        Change(name, now.get(name), fields.get(name))
+        for name in {**now, **fields}
+        if name != "version" and now.get(name) != fields.get(name)
+    ]
+    return Reversion(behaviour, entity_id, len(history), to_version, changes, then)
+
+
+def carry_out(shop: Shop, plan: Reversion, *, actor: str | None, timeout_s: float) -> Receipt:
+    """Appends the one event that restores the state. Raises: Conflict: the entity changed since the look."""
+    event = Reverted(state=msgspec.Raw(plan.state), to_version=plan.to_version)
+    return shop.append(
+        plan.behaviour.aggregate,
+        plan.id,
+        [event],
+        expected_version=plan.version,
+        actor=actor,
+        timeout_s=timeout_s,
+    )

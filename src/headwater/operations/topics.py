@@ -1,0 +1,36 @@
+"""What topics a log has, and how full they are."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from headwater.log.port import Log, TopicPartition
+
+
+class TopicReport(NamedTuple):
+    """A topic as it is.
+
+    Arguments: records: how many positions are kept, over all partitions; at most so many records, since
+    positions have gaps; begins, ends: per partition, the first kept position and the one after the last;
+    retention_ms: None keeps for ever.
+    """
+
+    name: str
+    partitions: int
+    records: int
+    retention_ms: int | None
+    compacted: bool
+    begins: list[int]
+    ends: list[int]
+
+
+def topic_reports(log: Log) -> list[TopicReport]:
+    """All topics, by name. Raises: Unavailable."""
+    reports = []
+    for name, topic in sorted(log.topics().items()):
+        partitions = [TopicPartition(name, p) for p in range(topic.partitions)]
+        begins, ends = log.begins(partitions), log.ends(partitions)
+        first, last = [begins[p] for p in partitions], [ends[p] for p in partitions]
+        kept = sum(last) - sum(first)
+        reports.append(TopicReport(name, topic.partitions, kept, topic.retention_ms, topic.compacted, first, last))
+    return reports
