@@ -255,6 +255,9 @@ def test_a_log_is_the_same_log_when_it_is_opened_again(path: Path) -> None:
     log.close()
     with pytest.raises(Misuse, match="closed"):
         log.append(numbered(topic, 0, [3]))
+    for ask in (log.topics, log.groups, lambda: log.ends([TopicPartition(topic, 0)])):
+        with pytest.raises(Misuse, match="closed"):
+            ask()
     again = SqliteLog(path)
     assert again.id == log_id
     assert numbers(read_topic(again, topic, 10)) == [1, 2]

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from headwater.environment import Environment
 from headwater.log.limits import check_specs, unknown_partition, unknown_topic
 from headwater.log.port import TopicDescription, TopicPartition, TopicSpec
+from headwater.log.sqlite.faults import explain
+from headwater.log.sqlite.schema import File
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +33,24 @@ class Topic:
 class Catalog:
     """Finds topics and slots; reads the file again only for names that it does not know.
 
-    Arguments: connection: its own, for reading.
+    Arguments: file: a connection of its own to it is for reading.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection, self._lock = connection, threading.Lock()
+    def __init__(self, file: File) -> None:
+        self._path, self._connection, self._lock = file.path, file.connect(), threading.Lock()
         self.known: dict[str, Topic] = {}
         self._partitions: dict[int, TopicPartition] = {}
         self.load()
 
     def load(self) -> dict[str, Topic]:
         """Every topic that is in the file now."""
-        with self._lock:
-            rows = self._connection.execute(
-                "SELECT name, id, first_slot, partitions, retention_ms, compacted, log_time FROM topics"
-            ).fetchall()
+        try:
+            with self._lock:
+                rows = self._connection.execute(
+                    "SELECT name, id, first_slot, partitions, retention_ms, compacted, log_time FROM topics"
+                ).fetchall()
+        except sqlite3.Error as error:
+            raise explain(error, self._path) from error
         topics = [
             Topic(name, topic_id, first_slot, partitions, retention_ms, bool(compacted), bool(log_time))
             for name, topic_id, first_slot, partitions, retention_ms, compacted, log_time in rows

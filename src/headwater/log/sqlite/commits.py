@@ -27,6 +27,7 @@ from headwater.log.sqlite.news import News
 from headwater.log.sqlite.retention import Retention
 from headwater.log.sqlite.schema import File
 from headwater.log.sqlite.turns import Turns, Work
+from headwater.log.sqlite.wal import WriteAheadLog
 from headwater.log.sqlite.writing import write_drafts
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ class Commits:
         self._turns = Turns(self._carry_out, f"the log {file.path}")
         self._leases = Leases(self._connection)
         self._retention = Retention(catalog, environment)
+        self._wal = WriteAheadLog(file.path, environment)
         self._nexts: dict[int, int] = {}
         self._version = -1
 
@@ -105,6 +107,7 @@ class Commits:
         """
         complete = False
         try:
+            self._wal.keep_short(self._connection)
             self._begin()
             afterwards = write(works)
             complete = True

@@ -28,16 +28,14 @@ def is_busy(error: sqlite3.Error) -> bool:
 def explain(error: sqlite3.Error, path: str) -> HeadwaterError:
     """The error that a caller of the log gets instead of this one."""
     code = _code(error)
+    if isinstance(error, sqlite3.ProgrammingError):
+        return Misuse(f"the log {path} was closed by this program, or given what cannot be stored ({error})")
     if code == sqlite3.SQLITE_NOTADB:
         return Misuse(f"{path} is not an SQLite database: give the path of a log, or of a file that is not there")
     advice = _ADVICE.get(code)
     if advice is None:
         return Unavailable(f"the log {path} cannot be used: SQLite says {error}")
     return Unavailable(f"the log {path} cannot be used, {advice} (SQLite says: {error})")
-
-
-def closed(path: str) -> Misuse:
-    return Misuse(f"the log {path} was closed by this program: open it again")
 
 
 def _code(error: sqlite3.Error) -> int:

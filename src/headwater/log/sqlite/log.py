@@ -64,12 +64,8 @@ class SqliteLog:
         self._id = file.open(environment)
         self._file, self._environment, self._session_timeout_s = file, environment, session_timeout_s
         self._handed, self._house = Handed(), House()
-        try:
-            self._asking, self._connection = threading.Lock(), file.connect()
-            self._catalog = catalog.Catalog(file.connect())
-            self._news = News(file.connect())
-        except sqlite3.Error as error:
-            raise explain(error, file.path) from error
+        self._asking, self._connection = threading.Lock(), file.connect()
+        self._catalog, self._news = catalog.Catalog(file), News(file)
         self._commits = Commits(file, self._catalog, self._news, environment)
         self._source = Source(file, self._catalog, self._news, self._handed)
         self._open: WeakSet[SqliteReader | SqliteMember] = WeakSet()

@@ -12,6 +12,9 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 
+from headwater.log.sqlite.faults import explain
+from headwater.log.sqlite.schema import File
+
 _SHORTEST_PAUSE_S = 0.002
 _LONGEST_PAUSE_S = 0.02
 _LOOK_AGAIN_S = 0.005
@@ -20,11 +23,11 @@ _LOOK_AGAIN_S = 0.005
 class News:
     """The ends of all partitions, as far as this process knows. Thread-safe.
 
-    Arguments: connection: its own, for reading.
+    Arguments: file: a connection of its own to it is for reading.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __init__(self, file: File) -> None:
+        self._path, self._connection = file.path, file.connect()
         self._asking, self._listening = threading.Lock(), threading.Lock()
         self._version = -1
         self._asked_s = self._heard_s = time.monotonic()
@@ -83,6 +86,8 @@ class News:
         try:
             if not self._closed:
                 self._look()
+        except sqlite3.Error as error:
+            raise explain(error, self._path) from error
         finally:
             self._asking.release()
 
