@@ -35,6 +35,21 @@ def check_size(record: NewRecord) -> None:
         )
 
 
+def check_types(record: NewRecord) -> None:
+    """Raises `Misuse` for content that is not bytes: written once, it could never be read again."""
+    _, _, key, value, headers, _ = record
+    if (key is None or key.__class__ is bytes) and (value is None or value.__class__ is bytes):
+        for name, content in headers:
+            if name.__class__ is not str or content.__class__ is not bytes:
+                break
+        else:
+            return
+    raise Misuse(
+        f"a record for topic {record.topic} needs bytes for key and value (or None), and str and bytes for each "
+        f"header, not {record!r:.300}"
+    )
+
+
 def check_partition(record: NewRecord, partitions: int) -> None:
     """Raises `Misuse` when the topic has no such partition."""
     if not 0 <= record.partition < partitions:

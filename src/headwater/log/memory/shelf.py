@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from headwater.environment import Environment
 from headwater.errors import Misuse
-from headwater.log.limits import check_partition, check_size, check_specs, unknown_partition, unknown_topic
+from headwater.log.limits import check_partition, check_size, check_specs, check_types, unknown_partition, unknown_topic
 from headwater.log.memory.groups import Group
 from headwater.log.memory.partitions import Partition
 from headwater.log.port import (
@@ -114,6 +114,7 @@ class Draft:
         if topic is None:
             raise unknown_topic(record.topic)
         check_partition(record, topic.partitions)
+        check_types(record)
         check_size(record)
         if topic.compacted and record.key is None:
             raise Misuse(f"topic {record.topic} is compacted: each of its records needs a key")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from headwater.errors import Misuse
-from headwater.log.limits import MAX_RECORD_BYTES, check_partition, check_size
+from headwater.log.limits import MAX_RECORD_BYTES, check_partition, check_size, check_types
 from headwater.log.port import Fence, Fenced, NewRecord, Positions
 from headwater.log.sqlite.catalog import Catalog
 from headwater.log.sqlite.membership import Leases, Ownership, Presence
@@ -76,6 +76,7 @@ class Draft:
             topic = known.get(name) or self._catalog.find(name)
             if not 0 <= partition < topic.partitions:
                 check_partition(record, topic.partitions)
+            check_types(record)
             packed = pack_headers(headers)
             # Packed headers are never smaller than what the limit counts, so this can only ask too often.
             if len(key or b"") + len(value or b"") + len(packed or b"") > MAX_RECORD_BYTES:
