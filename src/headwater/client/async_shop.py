@@ -124,6 +124,10 @@ class AsyncShop:
         """See `Shop.history`."""
         return await asyncio.to_thread(self._desk.history, self._desk.behaviour(aggregate), entity_id)
 
+    async def replay(self, aggregate: type[A]) -> dict[str, A]:
+        """See `Shop.replay`."""
+        return await asyncio.to_thread(self._desk.replay, self._desk.behaviour(aggregate))
+
     async def revert(
         self,
         aggregate: type[A],

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from headwater.client.receipts import Appending, Pending, Sending
+from headwater.client.replaying import replay
 from headwater.client.travelling import Post
 from headwater.entities.aggregate import Aggregate
 from headwater.entities.behaviour import Behaviour
@@ -181,6 +182,13 @@ class Desk:
         if not history:
             raise NotFound(behaviour.entity, entity_id)
         return behaviour.fold(entity_id, history)
+
+    def replay(self, behaviour: Behaviour[A]) -> dict[str, A]:
+        """All entities, folded anew from all events. Raises: BadData, Unavailable."""
+        partitions = self.topology.all_of(events_topic(behaviour.entity), behaviour.entity)
+        for partition in partitions:
+            self._wait_visible(partition)
+        return replay(self.log, behaviour, partitions, self.environment)
 
     def get(self, behaviour: Behaviour[Any], entity_id: str, outcome_of: str | None = None) -> Parcel:
         """The question for an entity's state: answered by its owner, after a fenced commit."""

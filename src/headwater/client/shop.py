@@ -161,6 +161,13 @@ class Shop:
         """All events of an entity with what is known of each, in order; empty if it was never there."""
         return self._desk.history(self._desk.behaviour(aggregate), entity_id)
 
+    def replay(self, aggregate: type[A]) -> dict[str, A]:
+        """Every entity of the type by its id, folded anew from all events: reads the whole topic, asks no owner.
+
+        Raises: BadData: an event that cannot be read, with its coordinates.
+        """
+        return self._desk.replay(self._desk.behaviour(aggregate))
+
     def revert(
         self,
         aggregate: type[A],

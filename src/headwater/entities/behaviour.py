@@ -62,7 +62,7 @@ class Behaviour(Generic[A]):
         if not events:
             raise Misuse(f"{aggregate.__name__}: {self.family.__name__} has no events yet")
         self._deciders: dict[type, tuple[Callable[..., Any], bool]] = {}
-        self._evolvers: dict[type, tuple[Callable[..., Any], bool]] = {}
+        self.evolvers: dict[type, tuple[Callable[..., Any], bool]] = {}
         self._collect(events)
         self.events: JsonCodec[Event] = JsonCodec([*events, Reverted])
         self._event_types = frozenset(events)
@@ -120,7 +120,7 @@ class Behaviour(Generic[A]):
             state = self._decoder.decode(event.state)
             state.version, state.id = version, entity_id
             return state
-        found = self._evolvers.get(type(event))
+        found = self.evolvers.get(type(event))
         if found is not None:
             function, wants_meta = found
             if wants_meta:
@@ -156,7 +156,7 @@ class Behaviour(Generic[A]):
         found: list[Recorded[Event]] = []
         for record in records:
             event = self.events.decode(record.value)
-            meta = self._meta(record)
+            meta = self.meta_of(record)
             if isinstance(event, Unreadable) or isinstance(meta, Unreadable):
                 reason = event.reason if isinstance(event, Unreadable) else typing.cast(Unreadable, meta).reason
                 raise BadData(reason, topic=record.topic, partition=record.partition, offset=record.offset)
@@ -165,7 +165,8 @@ class Behaviour(Generic[A]):
             found.append(Recorded(event, meta))
         return found
 
-    def _meta(self, record: StoredFields) -> Meta | Unreadable:
+    def meta_of(self, record: StoredFields) -> Meta | Unreadable:
+        """The envelope of a record; the payload's own time, where the headers do not say one."""
         said: datetime | None = None
         if not any(name == "ce_time" for name, _ in record.headers):
             time = self.events.payload_time(record.value)
@@ -182,7 +183,7 @@ class Behaviour(Generic[A]):
 
     def _collect(self, events: Sequence[type[Event]]) -> None:
         for handler in handlers_of(self.aggregate):
-            table = self._deciders if handler.role == "decides" else self._evolvers
+            table = self._deciders if handler.role == "decides" else self.evolvers
             base = Command if handler.role == "decides" else Event
             for message in handler.messages:
                 name = f"{self.aggregate.__name__}.{handler.function.__name__}"

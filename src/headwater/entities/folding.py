@@ -1,0 +1,82 @@
+"""Folding the events of many entities at once, as they stand in a topic: batches of records in, states by id out.
+
+A batch is decoded in one go, and an event costs one call of its @evolves method. An envelope is read only for
+methods that ask for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+from headwater.entities.aggregate import Aggregate
+from headwater.entities.behaviour import Behaviour, StoredFields
+from headwater.errors import BadData
+from headwater.messages.declare import Event, key_of
+from headwater.messages.envelope import Meta
+from headwater.messages.json_codec import Unreadable
+
+A = TypeVar("A", bound=Aggregate[Any])
+
+
+class Fold(Generic[A]):
+    """The states of all entities of a type, after the records that were added.
+
+    Versions are counted, so adding begins with an entity's first event.
+    """
+
+    def __init__(self, behaviour: Behaviour[A]) -> None:
+        self._behaviour = behaviour
+        self._states: dict[bytes, A] = {}
+
+    @property
+    def states(self) -> dict[str, A]:
+        """By entity id."""
+        return {state.id: state for state in self._states.values()}
+
+    def add(self, records: Sequence[StoredFields]) -> None:
+        """Folds records in, in their order. Raises: BadData: one that cannot be read, with its coordinates."""
+        behaviour, states = self._behaviour, self._states
+        evolver_of = behaviour.evolvers.get
+        for record, event in zip(records, behaviour.events.decode_many([one.value for one in records]), strict=True):
+            key = record.key
+            state = states.get(key) if key is not None else None
+            if state is None:
+                state = self._state(record, event)
+            found = evolver_of(type(event))
+            if found is None or found[1]:
+                self._evolve(record, event, state)
+            else:
+                found[0](state, event)
+                state.version += 1
+
+    def _state(self, record: StoredFields, event: Event | Unreadable) -> A:
+        """The state of the record's entity; a record of others may have no key, its event has."""
+        if isinstance(event, Unreadable):
+            raise _bad(record, event)
+        try:
+            entity_id = key_of(event) if record.key is None else record.key.decode()
+        except UnicodeDecodeError as error:
+            raise _bad(record, f"the key is not UTF-8: {error}") from error
+        key = entity_id.encode()
+        if key not in self._states:
+            self._states[key] = self._behaviour.new(entity_id)
+        return self._states[key]
+
+    def _evolve(self, record: StoredFields, event: Event | Unreadable, state: A) -> None:
+        """The unusual ones: unreadable, reverted, of a type without a method, or of one that asks for meta."""
+        if isinstance(event, Unreadable):
+            raise _bad(record, event)
+
+        def meta() -> Meta:
+            found = self._behaviour.meta_of(record)
+            if isinstance(found, Unreadable):
+                raise _bad(record, found)
+            return found
+
+        self._states[state.id.encode()] = self._behaviour.evolve(state, event, meta)
+
+
+def _bad(record: StoredFields, why: Unreadable | str) -> BadData:
+    reason = why.reason if isinstance(why, Unreadable) else why
+    return BadData(reason, topic=record.topic, partition=record.partition, offset=record.offset)
