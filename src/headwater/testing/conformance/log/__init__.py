@@ -20,6 +20,7 @@ and groups have fresh names in every test, so one server serves all of them; not
 from __future__ import annotations
 
 from headwater.testing.conformance.log.groups import GroupConformance
+from headwater.testing.conformance.log.reading import ReadingConformance
 from headwater.testing.conformance.log.records import RecordConformance
 from headwater.testing.conformance.log.topics import TopicConformance
 from headwater.testing.conformance.log.transactions import TransactionConformance
@@ -27,5 +28,5 @@ from headwater.testing.conformance.log.transactions import TransactionConformanc
 __all__ = ["LogConformance"]
 
 
-class LogConformance(TopicConformance, RecordConformance, TransactionConformance, GroupConformance):
+class LogConformance(TopicConformance, RecordConformance, ReadingConformance, TransactionConformance, GroupConformance):
     """Everything that the port's docstrings promise. Class attributes to set: see `waiting.Expectations`."""
