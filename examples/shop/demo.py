@@ -37,13 +37,13 @@ CUSTOMER, DAY = "07592", date(1997, 12, 31)
 )
 def main(on: str, db: Path, file: Path) -> None:
     """Imports the purchases of a real CD shop and shows what it earned."""
-    started, console = time.monotonic(), Console()
+    started, console = time.monotonic(), Console(highlight=False)
     purchases, bad_lines = load(file, db, console)
     if not purchases:
         raise click.ClickException(f"{file} holds no purchase")
     url = url_of(on, db)
     store = None if url.startswith("sqlite:") else f"sqlite:///{db.with_suffix('.kafka.models.db')}"
-    console.print(f"{len(purchases):,} purchases, on {url}", highlight=False)
+    console.print(f"{len(purchases):,} purchases, on {url}")
     try:
         running = app.run(url, store=store)
         with running as shop:
@@ -52,9 +52,12 @@ def main(on: str, db: Path, file: Path) -> None:
             differences = show(shop, purchases, console)
     except (hw.HeadwaterError, Stuck) as error:
         raise click.ClickException(str(error)) from error
-    console.print(f"{len(purchases):,} purchases were in place after {took_s:.1f} s", highlight=False)
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on from here")
+        sys.exit(130)
+    console.print(f"{len(purchases):,} purchases were in place after {took_s:.1f} s")
     if bad_lines:
-        console.print(f"{bad_lines} lines are no purchases: see {report_of(db)}", highlight=False)
+        console.print(f"{bad_lines} lines are no purchases: see {report_of(db)}")
     if differences:
         for difference in differences:
             print(f"different: {difference}", file=sys.stderr)
@@ -106,7 +109,7 @@ def bring_in_all(shop: hw.Shop, purchases: list[Purchase], console: Console, fai
     """Sends what is missing and waits until every service has dealt with all of it. Raises: Stuck."""
     start = first_missing(shop, purchases)
     if start:
-        console.print(f"{start:,} purchases and more are orders already; going on from there", highlight=False)
+        console.print(f"the first {start:,} purchases are orders already; going on from there")
     with Stages(console, len(purchases)) as stages:
         looked_at = 0.0
 
@@ -124,7 +127,7 @@ def bring_in_all(shop: hw.Shop, purchases: list[Purchase], console: Console, fai
         new, before = bring_in(shop, purchases[start:], sent)
         stages.show("orders", len(purchases))
         wait_for_all(shop, len(purchases), tell, failures)
-    console.print(f"{new:,} orders were placed now, {start + before:,} had been before", highlight=False)
+    console.print(f"{new:,} orders were placed now, {start + before:,} had been before")
 
 
 def show(shop: hw.Shop, purchases: list[Purchase], console: Console) -> Differences:

@@ -43,5 +43,5 @@ class Stages:
         step = done * STEPS // max(1, self._total)
         if step > self._step.get(stage, -1):
             self._step[stage] = step
-            self._console.print(f"{stage}: {done:,} of {self._total:,}", highlight=False)
+            self._console.print(f"{stage}: {done:,} of {self._total:,}")
             self._console.file.flush()

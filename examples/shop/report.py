@@ -70,14 +70,15 @@ def show_customer(
 ) -> Differences:
     """One customer: the whole history, the state at the end of a day, and the state now."""
     differences, found = Differences(), []
-    table = Table(title=f"Customer {customer_id}: every purchase, in the order of recording")
-    for column in ("version", "day", "order", "amount"):
+    table = Table(title=f"Customer {customer_id}")
+    for column in ("day", "order", "amount", "version"):
         table.add_column(column, justify="right")
     history = shop.history(Customer, customer_id)
-    for recorded in history:
+    # Orders came through several partitions: versions count in the order of recording, days say when it happened.
+    for recorded in sorted(history, key=lambda recorded: recorded.meta.time):
         event, meta = recorded.event, recorded.meta
         if isinstance(event, PurchaseRecorded):
-            table.add_row(str(meta.version), f"{meta.time:%Y-%m-%d}", event.order_id, f"{event.amount:,}")
+            table.add_row(f"{meta.time:%Y-%m-%d}", event.order_id, f"{event.amount:,}", str(meta.version))
             found.append((event.order_id, meta.time.date(), event.amount))
     console.print(table)
     file = [(one.order_id, one.day, one.amount) for one in purchases if one.customer_id == customer_id]
