@@ -135,5 +135,6 @@ def refuse_other_message(message: type, function: Callable[..., Any], parameter:
     annotation = parameter.annotation
     if isinstance(annotation, str):
         annotation = function.__globals__.get(annotation)
-    if isinstance(annotation, type) and annotation is not parameter.empty and not issubclass(message, annotation):
+    is_message = isinstance(annotation, type) and issubclass(annotation, (Event, Timeout))
+    if is_message and not issubclass(message, annotation):
         raise Misuse(f"{where}: its argument {parameter.name} is a {annotation.__name__}, not a {message.__name__}")

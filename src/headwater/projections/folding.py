@@ -6,19 +6,18 @@ Pure but for the rows it loads: no log, no store's own names. What a reaction lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any, TypeVar
 
 import msgspec
 
 from headwater.errors import Failed, HeadwaterError, Misuse
 from headwater.log.port import Record
-from headwater.messages.declare import Event, State, check
+from headwater.messages.declare import Event
 from headwater.messages.envelope import Meta
 from headwater.projections.declare import DELETED, Projection, row_key, table_of
-from headwater.stores.port import Key, Loading, TableSchema
+from headwater.stores.port import Key, Loading, TableSchema, key_of_row
 
 P = TypeVar("P", bound=Projection)
 
@@ -82,20 +81,18 @@ class TableRows:
         gone = [key for key, row in saved.items() if row is None]
         for key in gone:
             del saved[key]
-        self._refuse_moved(saved)
+        refuse_moved(self.schema, saved)
         loading.delete(self.schema, gone)
         loading.save(self.schema, saved.values())
 
-    def _refuse_moved(self, saved: dict[Key, Any]) -> None:
-        names = self.schema.key
-        if len(names) == 1:
-            moved = [v for v, key in zip(map(attrgetter(names[0]), saved.values()), saved, strict=True) if v != key[0]]
-        else:
-            moved = [v for v, key in zip(map(attrgetter(*names), saved.values()), saved, strict=True) if v != key]
-        if moved:
+
+def refuse_moved(schema: TableSchema[Any], saved: Mapping[Key, Any]) -> None:
+    """Raises: Misuse: a row's key columns are not those that it was found under."""
+    for key, now in zip(saved, key_of_row(schema, saved.values()), strict=True):
+        if now != key:
             raise Misuse(
-                f"a row of {self.schema.title} was given the key {moved[0]!r}: a row keeps its key; delete it and "
-                "put another one"
+                f"the row {key} of {schema.title} was given the key {now}: a row keeps its key; delete it and put "
+                "another one"
             )
 
 
@@ -150,7 +147,7 @@ def fold(loading: Loading, schemas: Sequence[TableSchema[Any]], calls: Sequence[
     """
     try:
         _fold(loading, schemas, calls, careful=False)
-    except Misuse as error:  # a value that the store refuses: look again, after which event it came there
+    except Misuse as error:  # something that the store refuses: look after which event it came there
         _fold(loading, schemas, calls, careful=True)
         last = calls[-1]
         raise Stopped(last[0], failure(last, error)) from error
@@ -171,8 +168,9 @@ def _fold(loading: Loading, schemas: Sequence[TableSchema[Any]], calls: Sequence
             result = handler.call(row, event, meta, rows)
             if result is not None:
                 table.rows[key] = settled(result, handler)
-            if careful:
-                complain(table.rows[key])
+            if careful and table.rows[key] is not None:
+                refuse_moved(table.schema, {key: table.rows[key]})
+                loading.save(table.schema, [table.rows[key]])
         except Exception as error:  # the author's function may raise anything
             raise Stopped(record, failure(call, error)) from error
         table.written[key] = None
@@ -187,11 +185,6 @@ def settled(result: object, handler: Handler) -> object | None:
     if result is DELETED:
         return None
     raise Misuse(f"it returned {result!r}: change the row and return nothing, or return hw.DELETED")
-
-
-def complain(row: State | None) -> None:
-    if row is not None:
-        check(row)
 
 
 def failure(call: Call, error: Exception, part: str = "") -> Failed:

@@ -48,7 +48,7 @@ class Gathered(NamedTuple):
 
 
 class Topic:
-    """The listeners of one topic. `entity`: its entity type."""
+    """The listeners of one topic. `entity`: its entity type; `types`: wire names that somebody listens to."""
 
     def __init__(self, entity: str, listeners: Sequence[Listener], codec: JsonCodec[Event] | None = None) -> None:
         self.entity, self.name = entity, events_topic(entity)
@@ -57,7 +57,8 @@ class Topic:
             found.setdefault(listener.event, []).append(listener)
         self._listeners = {event: (any(one.wants_meta for one in ones), ones) for event, ones in found.items()}
         self._codec = codec or JsonCodec([listener.event for listener in listeners])
-        self._wanted = {name.encode() for name in self._codec.classes}
+        self.types = frozenset(self._codec.classes)
+        self._wanted = {name.encode() for name in self.types}
 
     def gather(self, records: Sequence[Record]) -> Gathered:
         """The calls of this topic's records, each partition up to the first that cannot be read."""

@@ -93,8 +93,8 @@ class ProjectionRunner:
         for partition in partitions:
             self._positions.pop(partition, None)
             self._shadow.pop(partition, None)
-        if not self._owned and self._failure is None:
-            self._note("stopped")
+        if self._failure is None:
+            self._note("running" if self._owned else "stopped")
 
     def idle(self, fence: Fence) -> None:
         self._beat()

@@ -79,14 +79,14 @@ class SqliteStore:
 
     def open_tables(self, runner: str, schemas: Sequence[TableSchema[Any]], code: str = "") -> str:
         with self._writing() as connection:
-            for schema in schemas:
-                self._open(connection, runner, schema)
+            opened = [self._open(connection, runner, schema) for schema in schemas]
             begun = connection.execute("SELECT 1 FROM hw_positions WHERE runner = ? LIMIT 1", (runner,)).fetchone()
             if begun is None:
                 connection.execute("INSERT OR REPLACE INTO hw_code VALUES (?, ?)", (runner, code))
             else:
                 connection.execute("INSERT OR IGNORE INTO hw_code VALUES (?, ?)", (runner, code))
             [(stored,)] = connection.execute("SELECT code FROM hw_code WHERE runner = ?", (runner,)).fetchall()
+        self._tables.update({(table.schema.name, table.schema.version): table for table in opened})
         return str(stored)
 
     def forget(self, runner: str) -> None:
@@ -217,11 +217,12 @@ class SqliteStore:
         if stored is None:
             raise Unavailable(f"{self._path} has no table {schema.title} yet: start the process that runs it")
         refuse_changed_shape(schema, stored[1])
-        return self._know(schema)
+        table = self._tables[schema.name, schema.version] = SqliteTable(schema, self._variables)
+        return table
 
-    def _open(self, connection: sqlite3.Connection, runner: str, schema: TableSchema[Any]) -> None:
+    def _open(self, connection: sqlite3.Connection, runner: str, schema: TableSchema[Any]) -> SqliteTable:
         stored = _stored_shape(connection, schema)
-        table = self._know(schema)
+        table = SqliteTable(schema, self._variables)
         if stored is None:
             shape = json.encode(schema.shape).decode()
             connection.execute(
@@ -238,10 +239,6 @@ class SqliteStore:
         if _view(connection, schema.name) != table.view:
             connection.execute(f"DROP VIEW IF EXISTS {quoted(schema.name)}")
             connection.execute(table.view)
-
-    def _know(self, schema: TableSchema[Any]) -> SqliteTable:
-        table = SqliteTable(schema, self._variables)
-        self._tables[schema.name, schema.version] = table
         return table
 
     @contextmanager

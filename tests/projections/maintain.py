@@ -1,0 +1,78 @@
+"""A process that maintains one read model until it is killed: `maintain LOG STORE PROJECTION [STEP BATCH]`.
+
+It says "ready" on its standard output when it owns partitions. With a step, it kills itself there: "loaded",
+"saved" (both inside the transaction of the given batch) or "committed".
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from headwater.log.port import Positions
+from headwater.log.sqlite import SqliteLog
+from headwater.projections.declare import Projection
+from headwater.projections.read_model import read_models_of
+from headwater.projections.runner import ProjectionRunner
+from headwater.stores.sqlite import SqliteStore
+from tests.projections import trade
+from tests.projections.everyone import Everyone
+
+
+class Mortal(SqliteStore):
+    """A store whose process dies at a step of a batch."""
+
+    def __init__(self, path: str, step: str = "", batch: str = "0") -> None:
+        super().__init__(path)
+        self._step, self._left = step, int(batch)
+
+    def apply(self, runner: str, start: Positions, to: Positions, work: Callable[[Any], None]) -> None:
+        self._left -= 1
+
+        def watched(loading: Any) -> None:
+            work(Watched(loading, self.die))
+            self.die("saved")
+
+        super().apply(runner, start, to, watched)
+        self.die("committed")
+
+    def die(self, step: str) -> None:
+        if step == self._step and self._left <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Watched:
+    """`Loading` that tells when rows were loaded."""
+
+    def __init__(self, loading: Any, die: Callable[[str], None]) -> None:
+        self._loading, self._die = loading, die
+        self.save, self.delete = loading.save, loading.delete
+
+    def load(self, table: Any, keys: Any) -> Any:
+        rows = self._loading.load(table, keys)
+        self._die("loaded")
+        return rows
+
+
+def main() -> None:
+    log_path, store_path, name, *step = sys.argv[1:]
+    projections: dict[str, type[Projection]] = {"Everyone": Everyone, "OpenTrade": trade.OpenTrade}
+    [model] = read_models_of("test", [projections[name]])
+    log = SqliteLog(log_path, session_timeout_s=1.0)
+    runner = ProjectionRunner(model, log, Mortal(store_path, *step))
+    loop = runner.loop()
+    loop._batch_records = 7  # many commits
+    loop.start()
+    pause = threading.Event()
+    while not loop.status.owned:
+        pause.wait(0.001)
+    print("ready", flush=True)
+    pause.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Processes that maintain a read model may be killed at any point, and may be several; no event counts twice."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from headwater.log.port import Log, TopicPartition
+from headwater.log.sqlite import SqliteLog
+from headwater.projections.declare import table_of
+from headwater.projections.read_model import read_models_of
+from headwater.projections.waiting import wait_until
+from headwater.stores.sqlite import SqliteStore
+from tests.projections.everyone import Everyone
+from tests.projections.test_prefix import open_trades, read_prefix
+from tests.projections.trade import TOPIC, OpenTrade, Paid, TradeEvent, append, make_log, placed
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Log]:
+    log = SqliteLog(str(tmp_path / "log.db"), session_timeout_s=1.0)
+    yield log
+    log.close()
+
+
+@contextmanager
+def maintaining(tmp_path: Path, projection: str, *step: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that has begun to maintain the read model; killed at the end if it lives then."""
+    program = [sys.executable, "-m", "tests.projections.maintain", str(tmp_path / "log.db")]
+    child = subprocess.Popen(
+        [*program, str(tmp_path / "views.db"), projection, *step], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() in ("ready\n", "" if step else "ready\n"), "it may have died already"
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+        if child.stdout is not None:
+            child.stdout.close()
+
+
+def trades(count: int) -> list[TradeEvent]:
+    events: list[TradeEvent] = []
+    for n in range(count):
+        events.append(placed(f"t{n % 40}", total=f"{n % 100}.01"))
+        if n % 3 == 0:
+            events.append(Paid(f"t{n * 7 % 40}", Decimal(1)))
+    return events
+
+
+def refuse_difference(log: Log, store: SqliteStore, runner: str) -> int:
+    """Compares the rows with the fold of the prefix at the stored positions, and returns how long that is."""
+    positions = store.positions(runner)
+    assert store.rows(table_of(OpenTrade)) == open_trades(read_prefix(log, positions))
+    return sum(positions.values())
+
+
+def test_killed_anywhere_rows_are_the_fold_of_the_prefix_at_the_position(log: Log, tmp_path: Path) -> None:
+    seed = random.randrange(10**6)
+    print("seed", seed)
+    chance = random.Random(seed)
+    make_log(1, log)
+    append(log, trades(12_000))
+    [model] = read_models_of("test", [OpenTrade])
+    store = SqliteStore(tmp_path / "views.db")
+    before = 0
+    for _ in range(4):
+        with maintaining(tmp_path, "OpenTrade") as child:
+            target = before + chance.randrange(50, 2000)
+            deadline_s = time.monotonic() + 30
+            while sum(store.positions(model.runner).values()) < target:
+                assert time.monotonic() < deadline_s
+            child.kill()
+            child.wait(10)
+        now = refuse_difference(log, store, model.runner)
+        assert now >= target, "it went on, and not from the beginning"
+        before = now
+    store.close()
+
+
+@pytest.mark.parametrize("step", ["loaded", "saved", "committed"])
+def test_killed_at_a_step_a_batch_is_there_with_its_position_or_not_at_all(log: Log, tmp_path: Path, step: str) -> None:
+    make_log(1, log)
+    append(log, trades(60))
+    with maintaining(tmp_path, "OpenTrade", step, "3") as child:
+        assert child.wait(30) == -signal.SIGKILL
+    store = SqliteStore(tmp_path / "views.db")
+    [model] = read_models_of("test", [OpenTrade])
+    died_at = refuse_difference(log, store, model.runner)
+    assert died_at == (21 if step == "committed" else 14), "batches have seven records"
+    with maintaining(tmp_path, "OpenTrade"):
+        wait_until(store, model.runner, log.ends([TopicPartition(TOPIC, 0)]), 30, log=log)
+    assert refuse_difference(log, store, model.runner) == 80
+    store.close()
+
+
+def test_processes_share_partitions_and_a_row_and_lose_nothing(log: Log, tmp_path: Path) -> None:
+    partitions = 4
+    make_log(partitions, log)
+    for partition in range(partitions):
+        append(log, [placed(f"t{n}", total="0.01") for n in range(500)], partition)
+    [model] = read_models_of("test", [Everyone])
+    with ExitStack() as stack:
+        children = [stack.enter_context(maintaining(tmp_path, "Everyone")) for _ in range(2)]
+        store = SqliteStore(tmp_path / "views.db")
+        for partition in range(partitions):
+            append(log, [placed(f"u{n}", total="0.01") for n in range(500)], partition)
+        ends = log.ends([TopicPartition(TOPIC, p) for p in range(partitions)])
+        wait_until(store, model.runner, ends, 60, log=log)
+        owners = [note.partitions for note in store.notes(model.runner)]
+        assert sorted(map(len, owners)) == [2, 2], "each has a share"
+        children[0].kill()
+        for partition in range(partitions):
+            append(log, [placed(f"v{n}", total="0.01") for n in range(100)], partition)
+        ends = log.ends(list(ends))
+        wait_until(store, model.runner, ends, 60, log=log)
+    assert store.rows(table_of(Everyone)) == [Everyone("all", 4400, Decimal("44.00"))]
+    store.close()
