@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from headwater.errors import HeadwaterError
+from headwater.log.kafka.connection import cache_directory
 from headwater.testing.brokers import Cluster, start_brokers
-from headwater.testing.kafka_files import cache_directory
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

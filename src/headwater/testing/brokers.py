@@ -25,7 +25,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from headwater.errors import Misuse, Unavailable
-from headwater.testing.kafka_files import cache_directory, class_archive, java, kafka_libraries, run_java
+from headwater.log.kafka.connection import cache_directory
+from headwater.testing.kafka_files import class_archive, java, kafka_libraries, run_java
 
 _LOGGING = """status = error
 rootLogger.level = warn

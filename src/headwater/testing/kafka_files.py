@@ -24,14 +24,6 @@ _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.
 """
 
 
-def cache_directory() -> Path:
-    """Where downloads and rebuildable files of this user live: `HEADWATER_CACHE`, or the platform's place."""
-    chosen = os.environ.get("HEADWATER_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headwater"
-
-
 def class_archive(libraries: Path) -> Path:
     """Where the JVM keeps loaded classes between starts (class data sharing): it halves the time to start."""
     return libraries.parent / "classes.jsa"
@@ -77,7 +69,7 @@ def kafka_libraries(cache: Path) -> Path:
     try:
         (fetched / "pom.xml").write_text(_POM)
         done = subprocess.run(
-            [maven, "-Bq", "dependency:copy-dependencies", "-DoutputDirectory=libs", "-DincludeScope=runtime"],
+            [maven, "-B", "-q", "dependency:copy-dependencies", "-DoutputDirectory=libs", "-DincludeScope=runtime"],
             cwd=fetched,
             capture_output=True,
             text=True,

@@ -1,0 +1,342 @@
+"""Questions and orders to the cluster: topics, offsets, groups. Each is one or two round trips.
+
+Asked through the admin client, whose connections are its own: a question on a consumer's connection waits
+behind that consumer's fetch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from confluent_kafka import (
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+)
+from confluent_kafka import TopicPartition as KafkaPartition
+from confluent_kafka.admin import ConfigResource, NewTopic, OffsetSpec, ResourceType
+
+from headwater.errors import Misuse
+from headwater.log.kafka.connection import Connection
+from headwater.log.limits import check_specs, unknown_topic
+from headwater.log.port import (
+    GroupDescription,
+    Positions,
+    TopicDescription,
+    TopicPartition,
+    TopicSpec,
+)
+
+_KEEPS_FOR_EVER = "-1"
+_NEVER_ROLLS_BY_TIME = str(2**63 - 1)
+
+
+class Administration:
+    """Arguments: connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._admin = connection.admin
+        self._answer_s = connection.options.answer_timeout_s
+        self._counts: dict[str, int] = {}
+
+    # Topics
+
+    def create_topics(self, specs: Sequence[TopicSpec]) -> None:
+        check_specs(specs)
+        there = self.partition_counts()
+        missing = {spec.name: spec for spec in specs if spec.name not in there}
+        if not missing:
+            return
+        brokers = len(self._metadata().brokers)
+        futures = self._admin.create_topics(
+            [_new_topic(spec, brokers) for spec in missing.values()], request_timeout=self._answer_s
+        )
+        for name, future in futures.items():
+            try:
+                future.result(timeout=self._answer_s + 5)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise self._connection.translated(error.args[0], f"creating topic {name}") from error
+        # The brokers learn of a topic a moment after its creation was confirmed.
+        self._until(lambda: missing.keys() <= self.partition_counts().keys(), "new topics were not seen")
+
+    def topics(self) -> dict[str, TopicDescription]:
+        counts = self.partition_counts()
+        if not counts:
+            return {}
+        ids = self._topic_ids(counts)
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in ids]
+        found = {}
+        for resource, future in self._admin.describe_configs(resources, request_timeout=self._answer_s).items():
+            try:
+                settings = future.result(timeout=self._answer_s + 5)
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    continue  # deleted a moment ago
+                raise self._connection.translated(error.args[0], f"describing topic {resource.name}") from error
+            found[resource.name] = _description(resource.name, ids[resource.name], counts[resource.name], settings)
+        return found
+
+    def topic_id(self, topic: str) -> str:
+        """Raises: Misuse: there is no such topic."""
+        ids = self._topic_ids([topic])
+        if topic not in ids:
+            raise unknown_topic(topic)
+        return ids[topic]
+
+    def partition_counts(self) -> dict[str, int]:
+        """The partition count of every topic but Kafka's own, as it is now."""
+        self._counts = {
+            name: len(topic.partitions)
+            for name, topic in self._metadata().topics.items()
+            if not name.startswith("__") and topic.error is None
+        }
+        return self._counts
+
+    def partition_count(self, topic: str) -> int:
+        """As known; asked again only for a topic that is not. Raises: Misuse: there is no such topic."""
+        count = self._counts.get(topic)
+        if count is None and (count := self.partition_counts().get(topic)) is None:
+            raise unknown_topic(topic)
+        return count
+
+    def check(self, partitions: Iterable[TopicPartition]) -> None:
+        """Raises: Misuse: one of them does not exist."""
+        for topic, partition in partitions:
+            if not 0 <= partition < self.partition_count(topic):
+                raise unknown_topic(f"{topic} with a partition {partition}")
+
+    def _metadata(self) -> Any:
+        try:
+            return self._admin.list_topics(timeout=self._answer_s)
+        except KafkaException as error:
+            raise self._connection.translated(error.args[0], "asking for the topics") from error
+
+    def _topic_ids(self, topics: Iterable[str]) -> dict[str, str]:
+        from confluent_kafka import TopicCollection
+
+        found = {}
+        wanted = TopicCollection(list(topics))
+        for name, future in self._admin.describe_topics(wanted, request_timeout=self._answer_s).items():
+            try:
+                found[name] = str(future.result(timeout=self._answer_s + 5).topic_id)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise self._connection.translated(error.args[0], f"describing topic {name}") from error
+        return found
+
+    # Offsets
+
+    def begins(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return self._offsets(partitions, OffsetSpec.earliest(), committed=True)
+
+    def ends(self, partitions: Sequence[TopicPartition], *, committed: bool = True) -> dict[TopicPartition, int]:
+        return self._offsets(partitions, OffsetSpec.latest(), committed=committed)
+
+    def positions_at(
+        self, partitions: Sequence[TopicPartition], timestamp_ms: int
+    ) -> dict[TopicPartition, int]:
+        found = self._offsets(partitions, OffsetSpec.for_timestamp(timestamp_ms), committed=True)
+        later = [partition for partition, offset in found.items() if offset < 0]
+        return {**found, **(self.ends(later) if later else {})}
+
+    def _offsets(
+        self, partitions: Sequence[TopicPartition], at: OffsetSpec, *, committed: bool
+    ) -> dict[TopicPartition, int]:
+        self.check(partitions)
+        if not partitions:
+            return {}
+        level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+        found: dict[TopicPartition, int] = {}
+
+        def ask() -> bool:
+            missing = {KafkaPartition(*p): at for p in partitions if p not in found}
+            futures = self._admin.list_offsets(missing, isolation_level=level, request_timeout=self._answer_s)
+            for asked, future in futures.items():
+                try:
+                    result = future.result(timeout=self._answer_s + 5)
+                except KafkaException as error:
+                    if not _passes(error.args[0]):
+                        what = f"asking for offsets of {asked.topic}/{asked.partition}"
+                        raise self._connection.translated(error.args[0], what) from error
+                else:
+                    found[TopicPartition(asked.topic, asked.partition)] = result.offset
+            return len(found) == len(set(partitions))
+
+        self._until(ask, "offsets were not told")
+        return found
+
+    # Groups
+
+    def committed(
+        self, group: str, partitions: Sequence[TopicPartition] | None
+    ) -> dict[TopicPartition, tuple[int, str]]:
+        """Stable positions with the text that was committed with them. Arguments: partitions: None: all."""
+        answer: dict[TopicPartition, tuple[int, str]] = {}
+
+        def ask() -> bool:
+            found = self.committed_now(group, partitions)
+            answer.update(found or {})
+            return found is not None
+
+        # Offsets of a transaction that is being ended are pending for a moment; those of one that nobody ends
+        # until the cluster aborts it.
+        patience_s = self._connection.options.transaction_timeout_s + self._answer_s
+        self._until(ask, f"the positions of group {group} are held by an open transaction", patience_s)
+        return answer
+
+    def committed_now(
+        self, group: str, partitions: Sequence[TopicPartition] | None, *, stable: bool = True
+    ) -> dict[TopicPartition, tuple[int, str]] | None:
+        """As `committed`, without waiting: None while a transaction over one of them is open.
+
+        Arguments: stable: False gives the positions before that transaction.
+        """
+        if partitions is not None and not partitions:
+            return {}
+        asked = ConsumerGroupTopicPartitions(
+            group, None if partitions is None else [KafkaPartition(*partition) for partition in partitions]
+        )
+        futures = self._admin.list_consumer_group_offsets(
+            [asked], require_stable=stable, request_timeout=self._answer_s
+        )
+        try:
+            found = futures[group].result(timeout=self._answer_s + 5).topic_partitions
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+                return {}
+            if _passes(error.args[0]):
+                return None
+            raise self._connection.translated(error.args[0], f"asking for positions of group {group}") from error
+        for at in found:
+            if at.error is not None:
+                if _passes(at.error):
+                    return None
+                raise self._connection.translated(at.error, f"asking for the position of group {group}")
+        return {
+            TopicPartition(at.topic, at.partition): (at.offset, at.metadata or "") for at in found if at.offset >= 0
+        }
+
+    def processes(self, group: str) -> set[str]:
+        """The processes (see `Connection.process`) that have members in a group."""
+        members = self._described([group])[group].members
+        return {member.client_id.rpartition("@")[2] for member in members}
+
+    def reset(self, group: str, positions: Positions) -> None:
+        members = self._described([group])[group].members
+        if members:
+            names = ", ".join(sorted(f"{member.client_id} ({member.host})" for member in members))
+            raise Misuse(f"group {group} is being read by {names}: stop them, then set its positions")
+        wanted = ConsumerGroupTopicPartitions(
+            group, [KafkaPartition(topic, partition, at) for (topic, partition), at in positions.items()]
+        )
+        futures = self._admin.alter_consumer_group_offsets([wanted], request_timeout=self._answer_s)
+        try:
+            results = futures[group].result(timeout=self._answer_s + 5).topic_partitions
+        except KafkaException as error:
+            # Somebody joined since: the broker refuses, and so do we.
+            raise self._refused(error.args[0], group) from error
+        for at in results:
+            if at.error is not None:
+                raise self._refused(at.error, group)
+
+    def _refused(self, error: KafkaError, group: str) -> Exception:
+        if error.code() in (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.NON_EMPTY_GROUP):
+            return Misuse(f"group {group} is being read: stop its members, then set its positions")
+        return self._connection.translated(error, f"setting positions of group {group}")
+
+    def groups(self) -> list[GroupDescription]:
+        listing = self._connection.wait(
+            self._admin.list_consumer_groups(request_timeout=self._answer_s), "listing groups"
+        )
+        names = sorted(group.group_id for group in listing.valid)
+        descriptions = self._described(names)
+        with ThreadPoolExecutor(8) as asking:
+            positions = dict(zip(names, asking.map(self._positions, names), strict=True))
+        return [
+            GroupDescription(
+                name,
+                {
+                    f"{member.client_id} {member.member_id}": [
+                        TopicPartition(at.topic, at.partition) for at in member.assignment.topic_partitions
+                    ]
+                    for member in descriptions[name].members
+                },
+                positions[name],
+            )
+            for name in names
+            if descriptions[name].state != ConsumerGroupState.DEAD
+        ]
+
+    def _positions(self, group: str) -> dict[TopicPartition, int]:
+        found = self.committed_now(group, None, stable=False) or {}
+        return {partition: position for partition, (position, _) in found.items()}
+
+    def _described(self, groups: Sequence[str]) -> Mapping[str, Any]:
+        if not groups:
+            return {}
+        futures = self._admin.describe_consumer_groups(list(groups), request_timeout=self._answer_s)
+        return {name: self._connection.wait(future, f"describing group {name}") for name, future in futures.items()}
+
+    def configure_group(self, group: str, settings: Mapping[str, str]) -> None:
+        """Sets a group's own settings (KIP-848)."""
+        from confluent_kafka.admin import AlterConfigOpType, ConfigEntry
+
+        entries = [
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+            for name, value in settings.items()
+        ]
+        resource = ConfigResource(ResourceType.GROUP, group, incremental_configs=entries)
+        for future in self._admin.incremental_alter_configs([resource], request_timeout=self._answer_s).values():
+            self._connection.wait(future, f"setting the time-out of group {group}")
+
+    def _until(self, done: Callable[[], bool], what: str, patience_s: float | None = None) -> None:
+        deadline = time.monotonic() + (self._answer_s if patience_s is None else patience_s)
+        while not done():
+            if time.monotonic() > deadline:
+                raise self._connection.unavailable(what)
+            time.sleep(0.01)
+
+
+def _passes(error: KafkaError) -> bool:
+    """Whether it is only a matter of a moment: a leader or coordinator that is moving, a transaction that ends."""
+    return error.retriable() or error.code() in (
+        KafkaError.UNSTABLE_OFFSET_COMMIT,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+    )
+
+
+def _new_topic(spec: TopicSpec, brokers: int) -> NewTopic:
+    copies = min(3, brokers)
+    settings = {
+        "cleanup.policy": "compact" if spec.compacted else "delete",
+        "retention.ms": _KEEPS_FOR_EVER if spec.retention_ms is None else str(spec.retention_ms),
+        "message.timestamp.type": "LogAppendTime" if spec.log_time else "CreateTime",
+        "min.insync.replicas": "2" if copies == 3 else "1",
+    }
+    if not spec.log_time:
+        # Records carry the time at which things happened: it must neither delete nor roll segments.
+        settings["segment.ms"] = _NEVER_ROLLS_BY_TIME
+    return NewTopic(spec.name, num_partitions=spec.partitions, replication_factor=copies, config=settings)
+
+
+def _description(name: str, id: str, partitions: int, settings: Mapping[str, Any]) -> TopicDescription:
+    retention = settings["retention.ms"].value
+    return TopicDescription(
+        name,
+        id,
+        partitions,
+        None if retention == _KEEPS_FOR_EVER else int(retention),
+        "compact" in settings["cleanup.policy"].value,
+        settings["message.timestamp.type"].value == "LogAppendTime",
+    )

@@ -1,0 +1,162 @@
+"""Appending outside transactions: one idempotent producer for all threads of the process.
+
+`on_done` is called by a thread of this module, which polls the producer for delivery reports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Sequence
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from headwater.errors import HeadwaterError
+from headwater.log.kafka.administration import Administration
+from headwater.log.kafka.connection import ClientLog, Connection
+from headwater.log.limits import MAX_RECORD_BYTES, check_partition, check_size
+from headwater.log.port import NewRecord, OnDone, Undecided
+
+_SURELY_SMALL = MAX_RECORD_BYTES // 2
+
+
+def check(records: Sequence[NewRecord], administration: Administration) -> None:
+    """Raises `Misuse` for a record that cannot be written, before any of them is."""
+    count_of = administration.partition_count
+    for record in records:
+        if not 0 <= record.partition < count_of(record.topic):
+            check_partition(record, count_of(record.topic))
+        if len(record.value or b"") + len(record.key or b"") > _SURELY_SMALL:
+            check_size(record)
+
+
+class Delivery:
+    """Called with the delivery report of one record."""
+
+    __slots__ = ("appender", "index", "on_done")
+
+    def __init__(self, appender: Appender, index: int, on_done: OnDone) -> None:
+        self.appender, self.index, self.on_done = appender, index, on_done
+
+    def __call__(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self.on_done(self.index, message.offset(), None)
+        else:
+            failure = self.appender.failure(error, f"{message.topic()}/{message.partition()}")
+            self.on_done(self.index, None, failure)
+
+
+class Appender:
+    """Arguments: connection; administration: knows the topics."""
+
+    def __init__(self, connection: Connection, administration: Administration) -> None:
+        self._connection, self._administration = connection, administration
+        self._lock = threading.Lock()
+        self._producer: Producer | None = None
+        self._thread: threading.Thread | None = None
+        self._closing = threading.Event()
+
+    def append(self, records: Sequence[NewRecord]) -> list[int]:
+        if not records:
+            return []
+        offsets = [-1] * len(records)
+        failures: list[Exception] = []
+        missing, all_there = [len(records)], threading.Event()
+
+        def on_done(index: int, offset: int | None, error: Exception | None) -> None:
+            if error is not None:
+                failures.append(error)
+            elif offset is not None:
+                offsets[index] = offset
+            missing[0] -= 1
+            if not missing[0]:
+                all_there.set()
+
+        self.append_nowait(records, on_done)
+        all_there.wait()
+        if failures:
+            raise failures[0]
+        return offsets
+
+    def append_nowait(self, records: Sequence[NewRecord], on_done: OnDone) -> None:
+        if not records:
+            return
+        check(records, self._administration)
+        producer = self._ready(records[0].topic)
+        for index, record in enumerate(records):
+            while True:
+                try:
+                    producer.produce(
+                        record.topic,
+                        record.value,
+                        record.key,
+                        record.partition,
+                        Delivery(self, index, on_done),
+                        timestamp=record.timestamp_ms or 0,
+                        headers=list(record.headers) if record.headers else None,
+                    )
+                    break
+                except BufferError:
+                    # Too much is under way: reports are served here until there is room.
+                    producer.poll(0.1)
+                except KafkaException as error:
+                    failure = self.failure(error.args[0], f"{record.topic}/{record.partition}")
+                    if index == 0:
+                        raise failure from error
+                    on_done(index, None, failure)
+                    break
+
+    def failure(self, error: KafkaError, where: str) -> HeadwaterError:
+        if error.fatal():
+            self._discard()
+        if error.code() == KafkaError._MSG_TIMED_OUT:
+            return Undecided(
+                f"Kafka at {self._connection.bootstrap} did not confirm a record for {where} within "
+                f"{self._connection.options.answer_timeout_s:g} s; it may have been written"
+            )
+        return self._connection.translated(error, f"appending to {where}")
+
+    def close(self) -> None:
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _ready(self, topic: str) -> Producer:
+        with self._lock:
+            if self._producer is None:
+                options = self._connection.options
+                self._producer = Producer(
+                    {
+                        **self._connection.settings(),
+                        "client.id": f"appender@{self._connection.process}",
+                        "enable.idempotence": True,
+                        "acks": "all",
+                        "linger.ms": 0.5,
+                        "message.timeout.ms": round(options.answer_timeout_s * 1000),
+                        "message.max.bytes": MAX_RECORD_BYTES,
+                        "queue.buffering.max.messages": 500_000,
+                    },
+                    logger=ClientLog(),
+                )
+                # A question at once makes it connect at once; its first record would wait for half a second.
+                with contextlib.suppress(KafkaException):
+                    self._producer.list_topics(topic, timeout=options.connect_timeout_s)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name="headwater-appender", daemon=True)
+                self._thread.start()
+            return self._producer
+
+    def _discard(self) -> None:
+        """A producer with a fatal error can only be replaced."""
+        with self._lock:
+            self._producer = None
+
+    def _serve(self) -> None:
+        while not self._closing.is_set():
+            producer = self._producer
+            if producer is None:
+                self._closing.wait(0.01)
+            else:
+                producer.poll(0.1)
+        if self._producer is not None:
+            self._producer.flush(self._connection.options.answer_timeout_s)

@@ -1,0 +1,194 @@
+"""How this process reaches a Kafka cluster: addresses, time limits, the settings that every client shares.
+
+Every client gets its log lines captured: librdkafka says only there that it lost a connection or repeated a
+request, and a writer must know (see `transactions`). They end in Python's logging, `headwater.log.kafka`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from headwater.errors import HeadwaterError, Misuse, Unavailable
+
+logger = logging.getLogger("headwater.log.kafka")
+
+_NOT_THERE = frozenset(
+    (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
+)
+_TOO_LARGE = frozenset((KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE))
+
+
+def cache_directory() -> Path:
+    """Where rebuildable files of this user live: `HEADWATER_CACHE`, or the platform's place for caches."""
+    chosen = os.environ.get("HEADWATER_CACHE")
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "headwater"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "headwater" / "Cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headwater"
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaOptions:
+    """What may be chosen about a log on Kafka.
+
+    Arguments:
+        group_protocol: "classic", or "consumer" (KIP-848).
+        connect_timeout_s: how long opening waits for a broker.
+        answer_timeout_s: after which a cluster that does not answer is `Unavailable`.
+        session_timeout_s: after which a member that is not heard of loses its partitions.
+        poll_timeout_s: after which a member that is alive and does not read loses them.
+        transaction_timeout_s: after which the cluster aborts a transaction that nobody ends.
+        index_directory: where the local index of `keyed` lives (None: in `cache_directory()`).
+        settings: more settings for every client, by librdkafka's names (security, compression).
+    """
+
+    group_protocol: str = "classic"
+    connect_timeout_s: float = 5.0
+    answer_timeout_s: float = 10.0
+    session_timeout_s: float = 6.0
+    poll_timeout_s: float = 30.0
+    transaction_timeout_s: float = 12.0
+    index_directory: Path | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.group_protocol not in ("classic", "consumer"):
+            raise Misuse(f"group_protocol is 'classic' or 'consumer', not {self.group_protocol!r}")
+
+
+class ClientLog:
+    """Receives the log lines of one librdkafka client. `lines` counts them."""
+
+    __slots__ = ("last", "lines")
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.last = ""
+
+    def log(self, level: int, form: str, *arguments: object) -> None:
+        """Called by the client while it is polled."""
+        self.lines += 1
+        self.last = form % arguments
+        # What a client reports is news for an operator only when a call fails; then the error says so.
+        logger.debug("%s", self.last)
+
+
+class Connection:
+    """The cluster as this process sees it.
+
+    Arguments: bootstrap: host:port, with commas; options.
+    Raises: Unavailable: nothing answers there within `connect_timeout_s`.
+    """
+
+    def __init__(self, bootstrap: str, options: KafkaOptions) -> None:
+        self.bootstrap, self.options = bootstrap, options
+        # Part of transactional and client ids: tells this process from its predecessors under the same name.
+        self.process = uuid.uuid4().hex[:12]
+        self._knock()
+        self.admin = AdminClient({**self.settings(), "client.id": f"headwater@{self.process}", "log_level": 0})
+        try:
+            metadata: Any = self.admin.list_topics(timeout=options.connect_timeout_s)
+        except KafkaException as error:
+            raise self.unavailable(error.args[0].str()) from error
+        self.cluster_id: str = metadata.cluster_id
+
+    def settings(self) -> dict[str, Any]:
+        """What all clients share: short waits before a lost connection is tried again, and bounded requests."""
+        return {
+            "bootstrap.servers": self.bootstrap,
+            "socket.timeout.ms": round(self.options.answer_timeout_s * 1000),
+            "socket.connection.setup.timeout.ms": 3000,
+            "reconnect.backoff.ms": 20,
+            "reconnect.backoff.max.ms": 500,
+            **self.options.settings,
+        }
+
+    def unavailable(self, why: str) -> Unavailable:
+        return Unavailable(
+            f"Kafka at {self.bootstrap} is not available: {why}; check the address, or start a broker: "
+            "./scripts/broker start"
+        )
+
+    def translated(self, error: KafkaError, what: str) -> HeadwaterError:
+        """The error that a caller understands. Arguments: what: what was tried, on what."""
+        if error.code() in _NOT_THERE:
+            return Misuse(f"{what}: there is no such topic or partition: create it first, see `hw topics`")
+        if error.code() in _TOO_LARGE:
+            return Misuse(f"{what}: {error.str()}")
+        return self.unavailable(f"{what}: {error.str()} ({error.name()})")
+
+    def answers(self, timeout_s: float) -> bool:
+        """Whether any broker answers now."""
+        try:
+            self.admin.list_topics(timeout=timeout_s)
+        except KafkaException:
+            return False
+        return True
+
+    def wait(self, future: Any, what: str) -> Any:
+        """The result of an administrative request. Raises what `translated` says."""
+        try:
+            return future.result(timeout=self.options.answer_timeout_s + 5)
+        except KafkaException as error:
+            raise self.translated(error.args[0], what) from error
+
+    def _knock(self) -> None:
+        """A refused connection is known at once; librdkafka would try until its time is over."""
+        refusals = []
+        for address in self.bootstrap.split(","):
+            host, _, port = address.strip().rpartition(":")
+            if not host or not port.isdigit():
+                raise Misuse(f"{address!r} is no address of a broker: write host:port, for example localhost:9092")
+            try:
+                socket.create_connection((host, int(port)), self.options.connect_timeout_s).close()
+            except OSError as error:
+                refusals.append(f"{address}: {error.strerror or error}")
+            else:
+                return
+        raise self.unavailable("; ".join(refusals))
+
+
+@dataclass(slots=True)
+class Contact:
+    """Whether a client that waits in silence has lost its cluster: an error callback and a check.
+
+    librdkafka tries for ever and says nothing to who reads; a reader that got nothing since all connections
+    went down asks the cluster itself, and says so when it does not answer.
+    """
+
+    connection: Connection
+    clock: Callable[[], float]
+    down_since: float | None = None
+    reason: str = ""
+
+    def on_error(self, error: KafkaError) -> None:
+        """The client's `error_cb`."""
+        if error.code() == KafkaError._ALL_BROKERS_DOWN and self.down_since is None:
+            self.down_since = self.clock()
+        self.reason = error.str()
+
+    def heard(self) -> None:
+        self.down_since = None
+
+    def check(self) -> None:
+        """Raises: Unavailable: no broker answered since `answer_timeout_s` and none does now."""
+        if self.down_since is None:
+            return
+        if self.connection.answers(1.0):
+            self.down_since = None
+        elif self.clock() - self.down_since >= self.connection.options.answer_timeout_s / 2:
+            raise self.connection.unavailable(self.reason)

@@ -1,0 +1,150 @@
+"""The log on Apache Kafka: the parts of this package behind the one port."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from headwater.log.kafka.administration import Administration
+from headwater.log.kafka.appending import Appender
+from headwater.log.kafka.connection import Connection, KafkaOptions
+from headwater.log.kafka.keyed import KeyIndex
+from headwater.log.kafka.membership import KafkaMember
+from headwater.log.kafka.outcome import Outcome
+from headwater.log.kafka.reading import KafkaReader
+from headwater.log.kafka.records import Counter
+from headwater.log.kafka.settling import settle
+from headwater.log.kafka.transactions import KafkaWriter
+from headwater.log.port import (
+    GroupDescription,
+    NewRecord,
+    OnDone,
+    Positions,
+    Record,
+    TopicDescription,
+    TopicPartition,
+    TopicSpec,
+)
+
+Opened = TypeVar("Opened", KafkaReader, KafkaMember, KafkaWriter)
+
+
+class KafkaLog:
+    """A log on a Kafka cluster. See `headwater.log.port.Log`.
+
+    Every call ends: a cluster that does not answer is `Unavailable` after `answer_timeout_s`, a commit under
+    way after that and `transaction_timeout_s`. Calls work again when it is back.
+
+    Arguments: bootstrap: host:port, with commas; the others: see `KafkaOptions`; numbers may come as text, as
+    an address carries them.
+    Raises: Unavailable: no broker answers there. Misuse: an option that there is not.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        *,
+        group_protocol: str = "classic",
+        connect_timeout_s: float | str = 5.0,
+        answer_timeout_s: float | str = 10.0,
+        session_timeout_s: float | str = 6.0,
+        poll_timeout_s: float | str = 30.0,
+        transaction_timeout_s: float | str = 12.0,
+        index_directory: Path | str | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        options = KafkaOptions(
+            group_protocol,
+            float(connect_timeout_s),
+            float(answer_timeout_s),
+            float(session_timeout_s),
+            float(poll_timeout_s),
+            float(transaction_timeout_s),
+            Path(index_directory) if index_directory else None,
+            settings or {},
+        )
+        self._connection = Connection(bootstrap, options)
+        self._administration = Administration(self._connection)
+        self._appender = Appender(self._connection, self._administration)
+        self._counter = Counter()
+        self._index = KeyIndex(self._connection, self._administration, self._counter)
+        self._open: list[KafkaReader | KafkaMember | KafkaWriter] = []
+        self._lock = threading.Lock()
+
+    @property
+    def id(self) -> str:
+        return self._connection.cluster_id
+
+    @property
+    def embedded(self) -> bool:
+        return False
+
+    @property
+    def records_read(self) -> int:
+        return self._counter.value
+
+    def create_topics(self, specs: Sequence[TopicSpec]) -> None:
+        self._administration.create_topics(specs)
+
+    def topics(self) -> dict[str, TopicDescription]:
+        return self._administration.topics()
+
+    def begins(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return self._administration.begins(partitions)
+
+    def ends(self, partitions: Sequence[TopicPartition], *, committed: bool = True) -> dict[TopicPartition, int]:
+        return self._administration.ends(partitions, committed=committed)
+
+    def positions_at(
+        self, partitions: Sequence[TopicPartition], timestamp_ms: int
+    ) -> dict[TopicPartition, int]:
+        return self._administration.positions_at(partitions, timestamp_ms)
+
+    def append(self, records: Sequence[NewRecord]) -> list[int]:
+        return self._appender.append(records)
+
+    def append_nowait(self, records: Sequence[NewRecord], on_done: OnDone) -> None:
+        self._appender.append_nowait(records, on_done)
+
+    def reader(self) -> KafkaReader:
+        return self._opened(KafkaReader(self._connection, self._administration, self._counter))
+
+    def member(self, group: str, topics: Sequence[str], *, name: str) -> KafkaMember:
+        return self._opened(
+            KafkaMember(self._connection, self._administration, self._counter, group, topics, name)
+        )
+
+    def writer(self, name: str) -> KafkaWriter:
+        outcome = Outcome(self._connection, self._administration)
+        return self._opened(KafkaWriter(self._connection, self._administration, outcome, name))
+
+    def keyed(self, partition: TopicPartition, key: bytes) -> list[Record]:
+        return self._index.records(partition, key)
+
+    def settle(self, group: str, partitions: Sequence[TopicPartition]) -> None:
+        settle(self._connection, self._administration, group, partitions)
+
+    def committed(self, group: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        found = self._administration.committed(group, partitions)
+        return {partition: position for partition, (position, _) in found.items()}
+
+    def reset(self, group: str, positions: Positions) -> None:
+        self._administration.reset(group, positions)
+
+    def groups(self) -> list[GroupDescription]:
+        return self._administration.groups()
+
+    def close(self) -> None:
+        with self._lock:
+            opened, self._open = self._open, []
+        for one in opened:
+            one.close()
+        self._appender.close()
+        self._index.close()
+
+    def _opened(self, one: Opened) -> Opened:
+        with self._lock:
+            self._open.append(one)
+        return one

@@ -1,0 +1,71 @@
+"""Ending what a dead owner left open, at once instead of after its transaction time-out.
+
+Committed positions carry the transactional id of their committer (see `transactions`), hence both its ids. A
+producer that calls `init_transactions` with such an id aborts, or completes, what that id has open.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from confluent_kafka import Producer
+
+from headwater.log.kafka.administration import Administration
+from headwater.log.kafka.connection import ClientLog, Connection, logger
+from headwater.log.kafka.transactions import initialise, transactional_settings
+from headwater.log.port import TopicPartition
+
+_LIVE_TRANSACTION_S = 0.2
+"""A healthy transaction is over by then; what stays open longer may belong to somebody who died."""
+
+
+def settle(
+    connection: Connection, administration: Administration, group: str, partitions: Sequence[TopicPartition]
+) -> None:
+    """Waits until nothing that was written to the partitions so far, and no position of the group in them, is
+    part of an open transaction; ends those of members that are gone.
+
+    Raises: Unavailable: a transaction is still open after its time-out.
+    """
+    marks = administration.ends(partitions, committed=False)
+    numbers = {partition for _, partition in partitions}
+
+    def settled() -> bool:
+        seen = administration.ends(list(marks), committed=True)
+        return all(seen[p] >= mark for p, mark in marks.items()) and (
+            administration.committed_now(group, partitions) is not None
+        )
+
+    if _within(_LIVE_TRANSACTION_S, settled):
+        return
+    for id in _committers(administration, group, numbers):
+        logger.info("group %s: ending transactions of %s, which is gone", group, id)
+        producer = Producer(transactional_settings(connection, id), logger=ClientLog())
+        initialise(producer, connection, connection.options.answer_timeout_s)
+    patience_s = connection.options.transaction_timeout_s + connection.options.answer_timeout_s
+    if not _within(patience_s, settled):
+        raise connection.unavailable(
+            f"a transaction over {', '.join(map(str, partitions))} has been open for more than {patience_s:g} s"
+        )
+
+
+def _committers(administration: Administration, group: str, numbers: set[int]) -> list[str]:
+    """Transactional ids of those who last moved these partitions and are no members any more."""
+    last = administration.committed_now(group, None, stable=False) or {}
+    names = {
+        committer[:-1]
+        for partition, (_, committer) in last.items()
+        if partition.partition in numbers and committer.endswith(("-a", "-b"))
+    }
+    alive = administration.processes(group)
+    return [f"{name}{letter}" for name in sorted(names) if name.rsplit("-", 2)[-2] not in alive for letter in "ab"]
+
+
+def _within(seconds: float, condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True

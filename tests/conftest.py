@@ -1,0 +1,65 @@
+"""Real servers for the suite: started once per run, shared by its workers, gone at its end.
+
+A broker that is already there is used instead when `HEADWATER_KAFKA` holds its address.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from headwater.errors import Unavailable
+from headwater.testing.brokers import Cluster, start_brokers
+
+CACHE = Path(os.environ.get("HEADWATER_CACHE") or Path(__file__).parent.parent / ".cache")
+
+
+def absent(why: str) -> None:
+    """A server that cannot be started: skipped on a laptop, a failure in CI."""
+    if os.environ.get("CI"):
+        pytest.fail(why)
+    pytest.skip(why)
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of one broker, for everybody: leave it running, use names of your own."""
+    given = os.environ.get("HEADWATER_KAFKA")
+    if given:
+        yield given
+        return
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    users = shared / "kafka-users"
+    user = users / str(os.getpid())
+    with (shared / "kafka.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            cluster = start_brokers(1, shared / "kafka", cache=CACHE)
+        except Unavailable as error:
+            absent(str(error))
+        users.mkdir(exist_ok=True)
+        user.touch()
+    yield cluster.url
+    with (shared / "kafka.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        user.unlink()
+        if not any(users.iterdir()):
+            cluster.stop()
+            shutil.rmtree(cluster.directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three brokers of this worker's own: tests may kill nodes, and bring them back."""
+    try:
+        cluster = start_brokers(3, tmp_path_factory.mktemp("kafka-cluster"), cache=CACHE)
+    except Unavailable as error:
+        absent(str(error))
+    yield cluster
+    cluster.delete()
