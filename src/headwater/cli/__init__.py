@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from headwater.cli.ending import ended_by
-from headwater.cli.verbs import hw
+from headwater.cli.verbs import VERBS, hw
 
 
 def main() -> None:
@@ -24,5 +24,6 @@ def run(words: Sequence[str]) -> int:
     try:
         code = hw.main(list(words), prog_name="hw", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- the outermost: nothing goes unsaid, as a line
-        return ended_by(error, debug="--debug" in words)
+        verb = next((word for word in words if word in VERBS), None)
+        return ended_by(error, verb, debug="--debug" in words)
     return code if isinstance(code, int) else 0

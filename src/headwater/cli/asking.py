@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwater.cli.ending import then
+from headwater.cli.ending import advised, then
 from headwater.cli.project import Project
-from headwater.errors import Conflict, Misuse, NotFound, Unavailable, Unknown
+from headwater.errors import Conflict, NotFound, Unavailable, Unknown
 
 if TYPE_CHECKING:
     from headwater.app import App, Running
@@ -18,10 +19,14 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def connected(project: Project, app: App) -> Iterator[tuple[Shop, Running]]:
-    """A client of the app on the project's log. Raises: Unavailable: there is no such log, or it does not answer."""
+def connected(project: Project, app: App, *, read_models: bool = False) -> Iterator[tuple[Shop, Running]]:
+    """A client of the app on the project's log.
+
+    Arguments: read_models: whether they are wanted; else their store is not touched.
+    Raises: Unavailable: there is no such log or store, or it does not answer.
+    """
     project.check_reachable_from_here()
-    running = app.connect(project.on, store=project.store)
+    running = app.connect(project.on, store=_store(project, app) if read_models else "memory://")
     with project.reaching():
         shop = running.__enter__()
     try:
@@ -29,6 +34,17 @@ def connected(project: Project, app: App) -> Iterator[tuple[Shop, Running]]:
             yield shop, running
     finally:
         running.close()
+
+
+def _store(project: Project, app: App) -> str:
+    """The address of the app's read models. Raises: Unavailable: nobody has made them yet."""
+    from headwater.settings import store_url_for
+
+    url = store_url_for(project.on, app.name, project.store)
+    path = url.removeprefix("sqlite:///")
+    if path and path != url and not Path(path).exists():
+        raise advised(Unavailable(f"there are no read models at {url}: no app has made them yet"), project.run_command)
+    return url
 
 
 def vocabulary_of(app: App) -> Vocabulary:
@@ -40,21 +56,13 @@ def vocabulary_of(app: App) -> Vocabulary:
 @contextmanager
 def about(project: Project, entity: str, entity_id: str) -> Iterator[None]:
     """What to type next about one entity."""
-    one = f"{shlex.quote(entity)} {shlex.quote(entity_id)}{project.flags}"
     from headwater.messages.rejection import Rejected
 
-    log_only = "".join(f" --on {shlex.quote(project.on)}" for _ in [0] if "--on" in project.flags)
+    one = f"{shlex.quote(entity)} {shlex.quote(entity_id)}{project.flags}"
     with (
         then(Conflict, f"hw get {one}"),
         then(Rejected, f"hw history {one}"),
-        then(NotFound, f"hw tail {shlex.quote(entity)}{log_only}"),
+        then(NotFound, f"hw tail {shlex.quote(entity)}{project.log_flags}"),
         then(Unknown, f"hw history {one}"),
     ):
-        yield
-
-
-@contextmanager
-def naming_entity() -> Iterator[None]:
-    """An entity type that the app does not have."""
-    with then(Misuse, "hw topics"):
         yield

@@ -77,8 +77,8 @@ def then(kind: type[BaseException] | tuple[type[BaseException], ...], command: s
         raise
 
 
-def ended_by(error: BaseException, *, debug: bool) -> int:
-    """Tells an error on standard error and returns its exit code."""
+def ended_by(error: BaseException, verb: str | None, *, debug: bool) -> int:
+    """Tells an error on standard error and returns its exit code. Arguments: verb: the one that was typed."""
     if isinstance(error, BrokenPipeError):
         # Whoever read our output has seen enough. What is still buffered must not fail at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -87,7 +87,7 @@ def ended_by(error: BaseException, *, debug: bool) -> int:
         traceback.print_exception(error, file=sys.stderr)
     code = code_of(error)
     print(f"error: {line_of(error, code)}", file=sys.stderr)
-    command = next_of(error) or _usual_next(error, code)
+    command = next_of(error) or _usual_next(error, verb, code)
     if command is not None:
         print(f"{NEXT}{command}", file=sys.stderr)
     return code
@@ -120,10 +120,9 @@ def line_of(error: BaseException, code: int) -> str:
     return " ".join(text.split())
 
 
-def _usual_next(error: BaseException, code: int) -> str | None:
-    ctx = error.ctx if isinstance(error, click.UsageError) else None
-    if ctx is not None and ctx.parent is not None:
-        return f"hw {ctx.info_name} --help"
+def _usual_next(error: BaseException, verb: str | None, code: int) -> str | None:
+    if code == INTERRUPTED:
+        return None
     if isinstance(error, NotYet):
         return "hw lag"
-    return None if code == INTERRUPTED else "hw --help"
+    return "hw --help" if verb is None else f"hw {verb} --help"

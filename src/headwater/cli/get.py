@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from headwater.cli.asking import about, connected, vocabulary_of
+from headwater.cli.ending import then
 from headwater.cli.output import Form, note, output_option, show_one
 from headwater.cli.project import Project, app_option, on_option
 from headwater.cli.times import Moment
-from headwater.errors import NotFound, Unavailable
+from headwater.errors import Misuse, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from headwater.client.shop import Shop
@@ -50,7 +52,8 @@ def command(
         if (as_of, known_at, at_version) == (None, None, None):
             state = _now(shop, behaviour, entity_id)
         else:
-            state = shop.get(behaviour.aggregate, entity_id, as_of=as_of, known_at=known_at, at_version=at_version)
+            with then(Misuse, f"hw history {shlex.quote(entity)} {shlex.quote(entity_id)}{project.flags}"):
+                state = shop.get(behaviour.aggregate, entity_id, as_of=as_of, known_at=known_at, at_version=at_version)
     import msgspec
 
     show_one(form, msgspec.json.decode(behaviour.encode_state(state), type=dict[str, msgspec.Raw]))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headwater.cli.asking import connected
-from headwater.cli.output import Form, output_option, show_rows
+from headwater.cli.output import Form, note, output_option, show_rows
 from headwater.cli.project import Project, app_option, on_option, store_option
+from headwater.errors import Unavailable
 
 if TYPE_CHECKING:
     from headwater.operations.groups import GroupLag
@@ -38,9 +39,12 @@ def command(app: str | None, on: str | None, store: str | None, form: Form) -> N
         groups = group_lags(log)
     models: list[ReadModelLag] = []
     if project.knows_app:
-        with connected(project, project.load()) as (_, running):
-            assert running.models is not None
-            models = read_model_lags(running.models)
+        try:
+            with connected(project, project.load(), read_models=True) as (_, running):
+                assert running.models is not None
+                models = read_model_lags(running.models)
+        except Unavailable as error:
+            note(str(error))  # the groups are worth showing all the same
     _show(form, groups, models)
 
 

@@ -56,9 +56,7 @@ class Project:
         self._app = app or os.environ.get("HEADWATER_APP") or told.get("app")
         self._on = on or os.environ.get("HEADWATER_URL") or told.get("on")
         self.store = store or told.get("store")
-        typed = [("--app", app), ("--on", on), ("--store", store)]
-        self.flags = "".join(f" {flag} {shlex.quote(value)}" for flag, value in typed if value is not None)
-        """What of it was typed, to be repeated in a command to type next."""
+        self._typed = {"--app": app, "--on": on, "--store": store}
 
     @property
     def on(self) -> str:
@@ -75,6 +73,17 @@ class Project:
             text = f'no app is named: pass MODULE:APP (--app), set HEADWATER_APP, or write app = "…" to {FILE}'
             raise advised(Misuse(text), "hw new shop")
         return self._app
+
+    @property
+    def flags(self) -> str:
+        """What was typed of it, to be repeated in a command to type next."""
+        return "".join(f" {flag} {shlex.quote(value)}" for flag, value in self._typed.items() if value is not None)
+
+    @property
+    def log_flags(self) -> str:
+        """As `flags`, for verbs that need no app."""
+        on = self._typed["--on"]
+        return "" if on is None else f" --on {shlex.quote(on)}"
 
     @property
     def knows_app(self) -> bool:

@@ -31,7 +31,7 @@ def command(
     """
     project = Project(app, on, store, verb="query")
     found = project.load()
-    with connected(project, found) as (_, running):
+    with connected(project, found, read_models=True) as (_, running):
         assert running.models is not None
         with then(Misuse, f'hw query "{TABLES}"{project.flags}'):
             answer = running.models.answer(sql, arguments)

@@ -52,16 +52,18 @@ def command(
     with about(project, entity, entity_id), connected(project, found) as (shop, _):
         with then(Misuse, f"hw history {one}{project.flags}"):
             plan = plan_reversion(shop, behaviour, entity_id, to_version)
-        changes = [{"field": change.field, "now": change.now, "then": change.then} for change in plan.changes]
-        if not changes:
+        if not plan.changes:
             note(f"{entity} {entity_id!r} is the same at versions {plan.version} and {to_version}: nothing to do")
             return
-        show_rows(form, ["field", "now", "then"], changes)
+        changes = [change._asdict() for change in plan.changes]
+        if form == "table" or not yes:
+            show_rows("table", ["field", "now", "then"], changes)
         if not yes:
             _ask(f"hw revert {one} --to-version {to_version}{project.flags} --yes", plan.version, to_version)
         receipt = carry_out(shop, plan, actor=actor, timeout_s=timeout)
     done = {"entity": entity, "id": entity_id, "version": receipt.version, "restored": to_version}
-    show_one(form, {**done, "commandId": receipt.command_id, "token": receipt.token})
+    rest = {} if form == "table" else {"changes": changes}
+    show_one(form, {**done, **rest, "commandId": receipt.command_id, "token": receipt.token})
 
 
 def _ask(with_yes: str, version: int, to_version: int) -> None:

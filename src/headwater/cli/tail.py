@@ -55,7 +55,7 @@ def command(name: str, start: int | str | None, limit: int | None, follow: bool,
     """
     project = Project(None, on, verb="tail")
     with project.log() as log:
-        with then(Misuse, f"hw topics{project.flags}"):
+        with then(Misuse, f"hw topics{project.log_flags}"):
             records = _records(log, name, start, limit, follow)
         if not follow:
             show_rows(form, COLUMNS, _shown(records), empty="no records")

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from headwater.errors import Misuse
 from headwater.log.port import Log
 
+KAFKA_OPTIONS = (
+    "group_protocol",
+    "connect_timeout_s",
+    "answer_timeout_s",
+    "session_timeout_s",
+    "poll_timeout_s",
+    "transaction_timeout_s",
+    "index_directory",
+)
 FORMS = "memory://, sqlite:///shop.db (a path), or kafka://host:9092"
 
 
@@ -22,7 +32,6 @@ def open_log(url: str) -> Log:
     if not separator:
         raise Misuse(f"{url!r} is no address of a log; write {FORMS}")
     parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query))
     if scheme == "memory":
         from headwater.log.memory import MemoryLog
 
@@ -37,7 +46,31 @@ def open_log(url: str) -> Log:
     if scheme == "kafka":
         if not parts.netloc:
             raise Misuse(f"{url!r} names no broker; write kafka://host:9092")
+        _check_ports(url, parts.netloc)
+        options: Any = _options(url, parts.query)
         from headwater.log.kafka import KafkaLog
 
         return KafkaLog(parts.netloc, **options)
     raise Misuse(f"no log is called {scheme!r}; write {FORMS}")
+
+
+def _options(url: str, query: str) -> dict[str, str]:
+    """What stands behind the `?`. Raises: Misuse: an option that does not exist, or seconds that are no number."""
+    found = dict(parse_qsl(query, keep_blank_values=True))
+    for name, value in found.items():
+        if name not in KAFKA_OPTIONS:
+            raise Misuse(f"{url!r}: no option is called {name!r}; there are {', '.join(KAFKA_OPTIONS)}")
+        if name.endswith("_s"):
+            try:
+                float(value)
+            except ValueError:
+                raise Misuse(f"{url!r}: {name} is {value!r}, and no number of seconds") from None
+    return found
+
+
+def _check_ports(url: str, hosts: str) -> None:
+    """Else a port that cannot exist looks like a broker that is down. Raises: Misuse."""
+    for host in hosts.split(","):
+        name, colon, port = host.rpartition(":")
+        if colon and not port.endswith("]") and not (port.isdecimal() and 0 < int(port) < 65536 and name):
+            raise Misuse(f"{url!r}: {host!r} is no broker; write host:port, with a port of 1 to 65535")

@@ -20,6 +20,7 @@ from headwater.stores.decimals import teach
 APPLICATION = 0x68775354  # "hwST" in the file's header: this file is a store of headwater
 FORMAT = 1
 KEPT_READERS = 8
+REFUSALS = ("not authorized", "cannot modify")  # the latter: a read model is a view
 READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
 DESCRIBING = frozenset({"table_info", "table_xinfo", "table_list", "index_list", "index_info"})
 
@@ -189,7 +190,7 @@ def in_our_words(error: sqlite3.Error, path: str, sql: str | None) -> HeadwaterE
         return Unavailable(f"{path} cannot be opened or written: {error}")
     if sql is None:
         return Unavailable(f"{path}: {error}")
-    if code in (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY) or "not authorized" in str(error):
+    if code in (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY) or any(w in str(error) for w in REFUSALS):
         return Misuse(f"a query can only read: {error}")
     return Misuse(f"SQLite does not understand the query: {error}{_hint(str(error))}")
 

@@ -1,0 +1,76 @@
+"""`hw new`: writes a small project that runs. Its files are the templates in `starter/`."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import shlex
+import sys
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+import click
+
+from headwater.cli.ending import advised
+from headwater.cli.output import debug_option
+from headwater.errors import Misuse, Unavailable
+
+FILES = {
+    "headwater.toml": "headwater.toml.txt",
+    "pyproject.toml": "pyproject.toml.txt",
+    "README.md": "readme.md.txt",
+    ".gitignore": "gitignore.txt",
+    "{name}/__init__.py": "init.py.txt",
+    "{name}/contract.py": "contract.py.txt",
+    "{name}/order.py": "order.py.txt",
+    "{name}/open_orders.py": "open_orders.py.txt",
+    "{name}/app.py": "app.py.txt",
+    "tests/test_order.py": "test_order.py.txt",
+}
+"""File of the project -> its template."""
+
+TAKEN = frozenset({"headwater", "tests", "test"}) | sys.stdlib_module_names
+
+
+@click.command("new")
+@click.argument("directory", metavar="NAME", type=click.Path(path_type=Path))
+@debug_option
+def command(directory: Path) -> None:
+    """Write a small project that runs, in a new directory NAME: orders with commands, events, a table and tests.
+
+    \b
+      hw new shop
+    """
+    name = directory.name
+    _check_name(name)
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise advised(Misuse(f"{directory} exists and is not empty; nothing was written"), f"hw new {_other(name)}")
+    try:
+        for path, template in FILES.items():
+            target = directory / path.format(name=name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(_filled(template, name), encoding="utf-8")
+    except OSError as error:
+        raise advised(
+            Unavailable(f"{directory} cannot be written: {error.strerror or error}"), "hw new --help"
+        ) from error
+    click.echo(f"{directory} is there; next: cd {shlex.quote(str(directory))} && hw run")
+
+
+def _filled(template: str, name: str) -> str:
+    text = resources.files("headwater.cli").joinpath("starter", template).read_text(encoding="utf-8")
+    return Template(text).substitute(name=name)
+
+
+def _check_name(name: str) -> None:
+    if name in TAKEN or keyword.iskeyword(name):
+        raise advised(Misuse(f"{name!r} is the name of something else in Python"), f"hw new my_{name}")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        likely = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+        proposal = likely if re.fullmatch(r"[a-z][a-z0-9_]*", likely) else "shop"
+        raise advised(Misuse(f"{name!r} cannot name a package: use a-z, 0-9 and _"), f"hw new {proposal}")
+
+
+def _other(name: str) -> str:
+    return f"{name}_2"
