@@ -40,3 +40,5 @@ def make_log(request: pytest.FixtureRequest, kafka_broker: str, tmp_path: Path) 
 
 class TestKafkaLog(LogConformance):
     session_timeout_s: ClassVar[float] = 2.0
+    # The assignors balance partitions without regard to their numbers.
+    shares_by_index: ClassVar[bool] = False

@@ -37,12 +37,13 @@ class Expectations:
     `session_timeout_s`: after how many seconds without a read a member loses its partitions, in the logs that
     `make_log` opens. `patience_s`: how long the suite waits for anything before it fails; several times the
     session time-out. `compacts_at_once`: whether a compacted topic holds nothing but the latest record of each
-    key as soon as it is written.
+    key as soon as it is written. `shares_by_index`: whether one member gets partition n of all topics of a group.
     """
 
     session_timeout_s: ClassVar[float] = 6.0
     patience_s: ClassVar[float] = 60.0
     compacts_at_once: ClassVar[bool] = False
+    shares_by_index: ClassVar[bool] = True
 
     @pytest.fixture
     def log(self, make_log: MakeLog) -> Log:
