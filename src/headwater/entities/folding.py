@@ -27,7 +27,10 @@ class Fold(Generic[A]):
 
     def __init__(self, behaviour: Behaviour[A]) -> None:
         self._behaviour = behaviour
-        self._states: dict[bytes, A] = {}
+        self._states: dict[bytes | None, A] = {}
+        self._plain = {
+            event: function for event, (function, wants_meta) in behaviour.evolvers.items() if not wants_meta
+        }
 
     @property
     def states(self) -> dict[str, A]:
@@ -36,18 +39,18 @@ class Fold(Generic[A]):
 
     def add(self, records: Sequence[StoredFields]) -> None:
         """Folds records in, in their order. Raises: BadData: one that cannot be read, with its coordinates."""
-        behaviour, states = self._behaviour, self._states
-        evolver_of = behaviour.evolvers.get
-        for record, event in zip(records, behaviour.events.decode_many([one.value for one in records]), strict=True):
-            key = record.key
-            state = states.get(key) if key is not None else None
-            if state is None:
+        states, plain = self._states, self._plain.get
+        events = self._behaviour.events.decode_many([one.value for one in records])
+        for record, event in zip(records, events, strict=True):
+            try:
+                state = states[record.key]
+            except KeyError:
                 state = self._state(record, event)
-            found = evolver_of(type(event))
-            if found is None or found[1]:
+            evolve = plain(type(event))
+            if evolve is None:
                 self._evolve(record, event, state)
             else:
-                found[0](state, event)
+                evolve(state, event)
                 state.version += 1
 
     def _state(self, record: StoredFields, event: Event | Unreadable) -> A:
