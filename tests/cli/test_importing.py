@@ -1,0 +1,179 @@
+"""`hw import`: every line at most once, whatever happens to the import; bad lines are told and set aside."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headwater.client.shop import Shop
+from tests.bank import Account
+from tests.cli.conftest import Shell, an_app
+
+NOON = "2024-04-10T12:00:00Z"
+
+
+def opening(account: int) -> dict[str, Any]:
+    return {"commandType": "Open", "accountId": str(account), "owner": "ann"}
+
+
+def depositing(account: int, amount: str, **rest: Any) -> dict[str, Any]:
+    return {"commandType": "Deposit", "accountId": str(account), "amount": amount, **rest}
+
+
+def deposited(account: int, amount: str, **rest: Any) -> dict[str, Any]:
+    return {"eventType": "Deposited", "accountId": str(account), "amount": amount, **rest}
+
+
+def write(path: Path, *lines: dict[str, Any] | bytes) -> Path:
+    path.write_bytes(b"".join((one if isinstance(one, bytes) else json.dumps(one).encode()) + b"\n" for one in lines))
+    return path
+
+
+def test_commands_are_carried_out_with_their_times_and_actors(shell: Shell, bank: Shop, project: Path) -> None:
+    write(project / "in.ndjson", opening(1), depositing(1, "10", timestamp=NOON, actor="user:bob"), b"", opening(2))
+    assert shell("import in.ndjson --actor import").one == {
+        "file": "in.ndjson",
+        "imported": 3,
+        "repeated": 0,
+        "rejected": 0,
+    }
+    first, second = bank.history(Account, "1")
+    assert (first.meta.actor, second.meta.actor) == ("import", "user:bob")
+    assert second.meta.time.isoformat() == "2024-04-10T12:00:00+00:00"
+
+
+def test_events_are_appended_as_they_are(shell: Shell, bank: Shop, project: Path) -> None:
+    write(project / "in.ndjson", deposited(1, "10", timestamp=NOON, eventVersion=1), deposited(1, "5"))
+    assert shell("import in.ndjson").one["imported"] == 2
+    assert bank.get(Account, "1").balance == 15
+    assert bank.history(Account, "1")[0].meta.time.isoformat() == "2024-04-10T12:00:00+00:00"
+
+
+def test_a_compressed_file_is_imported(shell: Shell, bank: Shop, project: Path) -> None:
+    (project / "in.ndjson.gz").write_bytes(gzip.compress(json.dumps(opening(1)).encode()))
+    assert shell("import in.ndjson.gz").one["imported"] == 1
+
+
+def test_importing_again_doubles_nothing_however_many_commands_an_entity_has(
+    shell: Shell, bank: Shop, project: Path
+) -> None:
+    """More than an owner remembers by id: 128 of one entity."""
+    write(project / "in.ndjson", opening(1), *[depositing(1, "1") for _ in range(300)], *map(opening, range(2, 9)))
+    assert shell("import in.ndjson --in-flight 10").one["imported"] == 308
+    assert shell("import in.ndjson").one == {"file": "in.ndjson", "imported": 0, "repeated": 308, "rejected": 0}
+    assert bank.get(Account, "1").balance == 300
+    assert bank.version(Account, "1") == 301
+
+
+def test_importing_events_again_doubles_nothing(shell: Shell, bank: Shop, project: Path) -> None:
+    write(project / "in.ndjson", *[deposited(1, "1") for _ in range(200)])
+    assert shell("import in.ndjson").one["imported"] == 200
+    assert shell("import in.ndjson").one["repeated"] == 200
+    assert bank.get(Account, "1").balance == 200
+
+
+def test_equal_lines_are_different_commands_and_equal_ids_the_same(shell: Shell, bank: Shop, project: Path) -> None:
+    write(project / "in.ndjson", opening(1), depositing(1, "1"), depositing(1, "1"), depositing(1, "7", id="seven"))
+    assert shell("import in.ndjson").one["imported"] == 4
+    write(project / "next.ndjson", depositing(1, "7", id="seven"), depositing(1, "1"))
+    counts = shell("import next.ndjson").one
+    assert (counts["imported"], counts["repeated"]) == (1, 1)
+    assert bank.get(Account, "1").balance == 10
+
+
+BAD: dict[str, tuple[dict[str, Any] | bytes, str]] = {
+    "no JSON": (b'{"commandType":"Open",', "this is no JSON"),
+    "no text": (b'{"commandType":"\xff"}', "this is no JSON"),
+    "no object": (b"[1,2]", "not an object"),
+    "no type": ({"accountId": "1"}, 'no field "commandType" or "eventType"'),
+    "unknown command": ({"commandType": "Opne", "accountId": "1"}, "no command 'Opne'; did you mean Open?"),
+    "unknown event": ({"eventType": "Closed", "accountId": "1"}, "no event 'Closed'"),
+    "wrong type": (depositing(1, "ten"), "$.amount"),
+    "missing field": ({"commandType": "Deposit", "accountId": "1"}, "missing required field `amount`"),
+    "misspelled field": (depositing(1, "1", amuont="2"), "no field 'amuont'; did you mean amount?"),
+    "no key": (depositing(1, "1") | {"accountId": ""}, "accountId"),
+    "time without a zone": (depositing(1, "1", timestamp="2024-04-10T12:00:00"), "no time zone"),
+    "time that is none": (depositing(1, "1", timestamp=5), '"timestamp" is 5'),
+    "later version": (depositing(1, "1", commandVersion=2), "version 2 of Deposit is newer"),
+    "2 MB": (depositing(1, "1") | {"accountId": "x" * 2_000_000}, "the line has 2,0"),
+    "refused": (depositing(1, "1") | {"commandType": "Withdraw", "amount": "99"}, "The account has only 3."),
+    "failed": ({"commandType": "Break", "accountId": "1", "how": "raise"}, "ZeroDivisionError"),
+}
+
+
+@pytest.mark.parametrize(("line", "reason"), BAD.values(), ids=list(BAD))
+def test_a_bad_line_is_told_and_set_aside_and_the_others_go_on(
+    line: dict[str, Any] | bytes, reason: str, shell: Shell, bank: Shop, project: Path
+) -> None:
+    write(project / "in.ndjson", opening(1), depositing(1, "3"), line, depositing(1, "4"))
+    ended = shell("import in.ndjson")
+    assert ended.code == 4
+    assert json.loads(ended.out)["imported"] == 3
+    (told,) = (line for line in ended.err.splitlines() if line.startswith("rejected: "))
+    assert told.startswith("rejected: in.ndjson, line 3: ")
+    assert reason in told
+    (kept,) = (project / "in.ndjson.rejected.ndjson").read_text().splitlines()
+    assert json.loads(kept)["rejected"]["line"] == 3
+    assert reason in json.loads(kept)["rejected"]["reason"]
+    assert ended.next == "hw import in.ndjson.rejected.ndjson"
+    assert bank.get(Account, "1").balance == 7
+
+
+def test_corrected_lines_are_imported_from_the_file_of_rejected_ones(shell: Shell, bank: Shop, project: Path) -> None:
+    write(project / "in.ndjson", opening(1), depositing(1, "ten"))
+    shell("import in.ndjson")
+    rejected = project / "in.ndjson.rejected.ndjson"
+    rejected.write_text(rejected.read_text().replace('"ten"', '"10"'))
+    assert shell("import in.ndjson.rejected.ndjson").one["imported"] == 1
+    assert shell("import in.ndjson.rejected.ndjson").one["repeated"] == 1
+    assert bank.get(Account, "1").balance == 10
+
+
+def test_unknown_fields_are_imported_only_on_request(shell: Shell, bank: Shop, project: Path) -> None:
+    write(project / "in.ndjson", opening(1) | {"colour": "red"})
+    assert shell("import in.ndjson").code == 4
+    assert shell("import in.ndjson --ignore-unknown-fields").one["imported"] == 1
+
+
+def test_a_line_of_the_other_kind_is_set_aside(shell: Shell, bank: Shop, project: Path) -> None:
+    write(project / "in.ndjson", opening(1), deposited(1, "1"))
+    ended = shell("import in.ndjson --as events")
+    assert ended.code == 4
+    assert 'line 1: Misuse: it has no field "eventType"' in ended.err
+
+
+def test_without_anybody_who_runs_the_app_nothing_is_imported(shell: Shell, project: Path) -> None:
+    with an_app(project).run("sqlite:///bank.db"):
+        """Once, so that there is a log."""
+    write(project / "in.ndjson", opening(1))
+    ended = shell("import in.ndjson")
+    assert ended.code == 3
+    assert ended.next == "hw run bankapp:app --on sqlite:///bank.db"
+
+
+def test_an_import_that_was_killed_goes_on_where_it_was(shell: Shell, bank: Shop, project: Path) -> None:
+    lines = [opening(account) for account in range(20)]
+    lines += [depositing(number % 20, "1") for number in range(4000)]
+    write(project / "in.ndjson", *lines)
+    words = [sys.executable, "-c", "from headwater.cli import main; main()", "import", "in.ndjson", "--in-flight", "50"]
+    root = str(Path(__file__).parents[2])
+    importing = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": root}, stdout=subprocess.DEVNULL)
+    while bank.version(Account, "7") < 50:
+        assert importing.poll() is None, "it ended before it could be killed"
+    importing.send_signal(signal.SIGKILL)
+    importing.wait()
+    assert bank.version(Account, "7") < 201, "killed too late to show anything"
+    counts = shell("import in.ndjson").one
+    assert counts["imported"] > 0
+    assert counts["repeated"] > 0
+    assert counts["imported"] + counts["repeated"] == 4020
+    assert {bank.get(Account, str(account)).balance for account in range(20)} == {Decimal(200)}

@@ -1,0 +1,250 @@
+"""Talking to an app from the shell: what each verb does and shows."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from headwater.client.shop import Shop
+from headwater.log.opening import open_log
+from headwater.log.port import NewRecord
+from tests.bank import Account, Deposit, Open
+from tests.cli.conftest import Shell, an_app
+
+NOON = "2024-04-10T12:00:00Z"
+
+
+@pytest.fixture
+def account(bank: Shop) -> Shop:
+    """Account 1: opened, 10 deposited on 10 April 2024, 5 now."""
+    bank.send(Open("1", "ann"))
+    return bank
+
+
+def deposit(shell: Shell, amount: str, *options: str) -> dict[str, object]:
+    return shell("send Deposit", json.dumps({"accountId": "1", "amount": amount}), *options).one
+
+
+# --- send
+
+
+def test_a_command_is_carried_out_and_its_receipt_shown(shell: Shell, bank: Shop) -> None:
+    receipt = shell("""send Open '{"accountId":"1","owner":"ann"}' --id first --actor user:ann --time""", NOON).one
+    assert {**receipt, "token": ""} == {
+        "entity": "account",
+        "id": "1",
+        "version": 1,
+        "events": 1,
+        "duplicate": False,
+        "commandId": "first",
+        "token": "",
+    }
+    (recorded,) = bank.history(Account, "1")
+    assert recorded.meta.actor == "user:ann"
+    assert recorded.meta.time.isoformat() == "2024-04-10T12:00:00+00:00"
+
+
+def test_the_same_id_again_repeats_the_answer_and_not_the_command(shell: Shell, account: Shop) -> None:
+    first = deposit(shell, "10", "--id", "once")
+    again = deposit(shell, "10", "--id", "once")
+    assert again == {**first, "duplicate": True}
+    assert account.get(Account, "1").balance == 10
+
+
+def test_a_command_may_come_from_standard_input(shell: Shell, account: Shop) -> None:
+    assert shell("send Deposit -", stdin='{"accountId":"1","amount":"7"}').one["version"] == 2
+
+
+def test_cents_do_not_pass_through_a_float(shell: Shell, account: Shop) -> None:
+    shell("""send Deposit '{"accountId":"1","amount":1234567890123456.01}'""")
+    assert account.get(Account, "1").balance == Decimal("1234567890123456.01")
+
+
+# --- get, history
+
+
+def test_an_entity_is_shown_now_and_at_moments_of_the_past(shell: Shell, account: Shop) -> None:
+    deposit(shell, "10", "--time", NOON)
+    deposit(shell, "5")
+    assert shell("get account 1").one == {"id": "1", "version": 3, "owner": "ann", "balance": "15"}
+    assert shell("get account 1 --at-version 2").one["balance"] == "10"
+    assert shell("get account 1 --as-of 2024-04-10").one["balance"] == "10", "a date means its end"
+    assert shell("get account 1 --as-of 2024-04-09").code == 1
+    assert shell("get account 1 --known-at 2024-04-10").code == 1, "nothing was recorded by then"
+
+
+def test_an_entity_can_be_seen_while_nobody_runs_the_app(shell: Shell, project: Path) -> None:
+    with an_app(project).run("sqlite:///bank.db") as shop:
+        shop.send(Open("1", "ann"))
+    ended = shell("get account 1")
+    assert ended.one["owner"] == "ann"
+    assert ended.err.startswith("note: no live owner of 'account'")
+    assert shell("get account 2").code == 1
+    assert shell("history account 1").one["type"] == "Opened"
+
+
+def test_the_history_has_each_event_with_what_is_known_of_it(shell: Shell, account: Shop) -> None:
+    deposit(shell, "10", "--actor", "user:bob", "--id", "d-1", "--time", NOON)
+    opened, deposited = shell("history account 1").rows
+    assert (opened["version"], opened["type"], opened["event"]) == (1, "Opened", {"accountId": "1", "owner": "ann"})
+    assert (deposited["version"], deposited["commandId"], deposited["actor"]) == (2, "d-1", "user:bob")
+    assert deposited["time"] == NOON
+    assert deposited["recorded"] > NOON
+
+
+# --- query
+
+
+def test_read_models_are_asked_in_sql_while_the_app_runs(shell: Shell, account: Shop) -> None:
+    receipt = account.send(Deposit("1", Decimal("2.50")))
+    account.query("SELECT * FROM balance", into=dict, after=receipt)
+    assert shell("query 'SELECT * FROM balance'").one == {"account_id": "1", "balance": "2.50"}
+    assert shell("query 'SELECT balance FROM balance WHERE account_id = ?' 1").one == {"balance": "2.50"}
+    assert shell("query 'SELECT balance FROM balance WHERE account_id = ?' 2").rows == []
+
+
+def test_read_models_are_asked_in_sql_when_nothing_runs(shell: Shell, project: Path) -> None:
+    with an_app(project).run("sqlite:///bank.db") as shop:
+        shop.send(Open("1", "ann"))
+        receipt = shop.send(Deposit("1", Decimal("2.50")))
+        shop.query("SELECT * FROM balance", into=dict, after=receipt)
+    assert shell("query 'SELECT * FROM balance'").one == {"account_id": "1", "balance": "2.50"}
+
+
+def test_asking_read_models_that_nobody_made_makes_no_file(shell: Shell, project: Path) -> None:
+    open_log("sqlite:///bank.db").close()
+    ended = shell("query 'SELECT 1'")
+    assert ended.code == 3
+    assert "no app has made them yet" in ended.error
+    assert not (project / "bank.models.db").exists()
+
+
+# --- tail
+
+
+def test_tail_shows_the_last_events_of_an_entity_type(shell: Shell, bank: Shop) -> None:
+    for number in range(15):
+        bank.send(Open(str(number), "ann"))
+    rows = shell("tail account").rows
+    assert sorted(int(row["key"]) for row in rows) == list(range(5, 15))
+    assert {row["type"] for row in rows} == {"Opened"}
+    assert rows[0]["value"]["eventType"] == "Opened"
+    assert rows[0]["headers"]["ce_type"] == "Opened"
+    assert len(shell("tail account --limit 3").rows) == 3
+    assert len(shell("tail account-events --from earliest").rows) == 15
+    assert shell("tail account --from latest").rows == []
+    assert shell("tail account --limit 0").rows == []
+
+
+def test_tail_shows_records_that_nobody_can_read(shell: Shell, account: Shop) -> None:
+    foreign = [
+        NewRecord("account-events", 0, b"\xff\xfe", b"\x00\x01 no JSON"),
+        NewRecord("account-events", 0, None, b'{"eventType":"Theirs","price":1.10,\n"n":123456789012345678901}'),
+        NewRecord("account-events", 0, b"k", None, [("h", b"one"), ("h", b"\xff")]),
+        NewRecord("account-events", 0, b"k", b"\x1b[31mred"),
+    ]
+    log = open_log("sqlite:///bank.db")
+    log.append(foreign)
+    log.close()
+    ended = shell("tail account-events --from earliest")
+    broken, theirs, empty, red = (row for row in ended.rows if row["partition"] == 0)
+    assert broken["key"] == {"base64": "//4="}
+    assert broken["value"] == "\x00\x01 no JSON"
+    assert theirs["key"] is None
+    assert theirs["type"] == "Theirs"
+    assert '"price":1.10,"n":123456789012345678901}' in ended.out, "numbers stay as they were written"
+    assert (empty["value"], empty["headers"]) == (None, {"h": ["one", {"base64": "/w=="}]})
+    assert red["value"] == "\x1b[31mred"
+    table = shell("tail account-events --from earliest --output table").out
+    assert "\x1b[31m" not in table, "a record must not steer the terminal"
+
+
+# --- revert
+
+
+def test_a_revert_shows_the_difference_and_appends_one_event(shell: Shell, account: Shop) -> None:
+    deposit(shell, "10")
+    done = shell("revert account 1 --to-version 1 --yes --actor user:bob").one
+    assert (done["version"], done["restored"]) == (3, 1)
+    assert done["changes"] == [{"field": "balance", "now": "10", "then": "0"}]
+    assert account.get(Account, "1").balance == 0
+    *_, reverted = shell("history account 1").rows
+    assert (reverted["version"], reverted["actor"]) == (3, "user:bob")
+
+
+def test_without_a_yes_nothing_is_reverted(shell: Shell, account: Shop) -> None:
+    deposit(shell, "10")
+    ended = shell("revert account 1 --to-version 1")
+    assert ended.code == 2
+    assert "balance" in ended.out, "the difference is shown all the same"
+    assert account.version(Account, "1") == 2
+
+
+def test_a_revert_to_the_same_state_appends_nothing(shell: Shell, account: Shop) -> None:
+    ended = shell("revert account 1 --to-version 1 --yes")
+    assert ended.code == 0
+    assert "nothing to do" in ended.err
+    assert account.version(Account, "1") == 1
+
+
+# --- topics, groups, lag
+
+
+def test_topics_groups_and_lag_tell_what_is_there(shell: Shell, account: Shop) -> None:
+    topics = {row["topic"]: row for row in shell("topics").rows}
+    assert topics["account-events"]["partitions"] == 8
+    assert topics["account-events"]["retention"] == "for ever"
+    assert topics["account-state"]["compacted"] is True
+    assert sum(topics["account-events"]["ends"]) >= 1
+    groups = {row["group"]: row for row in shell("groups").rows}
+    assert groups["account-owners"]["partitions"] == "account-commands/0-7"
+    assert groups["account-owners"]["member"].startswith("account-owner")
+    lag = shell("lag").rows
+    owners = [row for row in lag if row.get("group") == "account-owners"]
+    assert [row["partition"] for row in owners] == list(range(8))
+    (balance,) = (row for row in lag if row.get("readModel") == "balance")
+    assert (balance["readModel"], balance["runner"], balance["lastFailure"]) == ("balance", "running", None)
+
+
+def test_lag_tells_that_nobody_brings_a_read_model_forward(shell: Shell, project: Path) -> None:
+    with an_app(project).run("sqlite:///bank.db") as shop:
+        shop.send(Open("1", "ann"))
+    with an_app(project).run("sqlite:///bank.db", only=["commands"]) as shop:
+        shop.send(Deposit("1", Decimal(5)))
+    (balance,) = (row for row in shell("lag").rows if row.get("readModel") == "balance")
+    assert balance["runner"] == "none"
+    assert balance["lag"] >= 1
+
+
+def test_the_log_can_be_looked_at_without_an_app(shell: Shell, project: Path) -> None:
+    with an_app(project).run("sqlite:///bank.db") as shop:
+        shop.send(Open("1", "ann"))
+    (project / "headwater.toml").unlink()
+    for verb in ("topics", "groups", "lag", "tail account"):
+        assert shell(f"{verb} --on sqlite:///bank.db").code == 0, verb
+
+
+# --- where things are named, how they are written
+
+
+def test_app_and_log_are_named_by_options_then_environment_then_file(
+    shell: Shell, account: Shop, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "headwater.toml").write_text('app = "wrong:app"\non = "sqlite:///wrong.db"\n')
+    assert "wrong" in shell("get account 1").error
+    monkeypatch.setenv("HEADWATER_APP", "bankapp:app")
+    monkeypatch.setenv("HEADWATER_URL", "sqlite:///bank.db")
+    assert shell("get account 1").one["owner"] == "ann"
+    assert "other" in shell("get account 1 --on sqlite:///other.db").error
+
+
+def test_each_form_of_output(shell: Shell, account: Shop) -> None:
+    assert json.loads(shell("get account 1 --output json").out)["owner"] == "ann"
+    assert json.loads(shell("history account 1 --output json").out)[0]["type"] == "Opened"
+    table = shell("history account 1 --output table").out
+    assert "Opened" in table
+    assert "\x1b" not in table
+    assert shell("query 'SELECT * FROM balance' --output table").out == "no rows\n"
