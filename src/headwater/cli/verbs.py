@@ -66,6 +66,10 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="headwater", prog_name="headwater")
 def hw(debug: bool) -> None:
     """Event sourcing and CQRS on Apache Kafka, or on one SQLite file until you need Kafka."""
+    import logging
+
+    # Python would print what nobody handles; verbs tell failures themselves.
+    logging.getLogger("headwater").addHandler(logging.NullHandler())
     if debug:
         show_log()
 

@@ -1,0 +1,140 @@
+"""`hw run` as its users start it: a process of its own, stopped by signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from tests.cli.conftest import Shell
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_S = 20
+
+FAILING_APP = """
+import headwater as hw
+from tests.bank import Account, Deposited
+
+
+class Broken(hw.Projection):
+    account_id: hw.Key[str]
+
+    @hw.on(Deposited)
+    def deposited(self, event: Deposited, meta: hw.Meta) -> None:
+        raise ZeroDivisionError("broken on purpose")
+
+
+app = hw.App("bank", aggregates=[Account], projections=[Broken])
+"""
+
+
+class Process:
+    """A `hw run` under way; its lines are read as they come."""
+
+    def __init__(self, *words: str) -> None:
+        command = [sys.executable, "-c", "from headwater.cli import main; main()", "run", *words]
+        self.popen = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        assert self.popen.stdout is not None
+        assert self.popen.stderr is not None
+        self.out, self.err = _lines(self.popen.stdout), _lines(self.popen.stderr)
+
+    def said(self) -> dict[str, Any]:
+        """The next line on standard output."""
+        said: dict[str, Any] = json.loads(self.out.get(timeout=DEADLINE_S))
+        return said
+
+    def stop(self, number: int) -> int:
+        self.popen.send_signal(number)
+        return self.popen.wait(DEADLINE_S)
+
+
+def _lines(stream: IO[str]) -> queue.Queue[str]:
+    found: queue.Queue[str] = queue.Queue()
+
+    def read() -> None:
+        for line in stream:
+            found.put(line)
+
+    threading.Thread(target=read, daemon=True).start()
+    return found
+
+
+@pytest.fixture
+def started() -> Iterator[list[Process]]:
+    processes: list[Process] = []
+    yield processes
+    for process in processes:
+        process.popen.kill()
+        process.popen.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_it_says_when_it_is_ready_and_stops_cleanly(
+    number: int, shell: Shell, project: Path, started: list[Process]
+) -> None:
+    started.append(process := Process())
+    ready = process.said()
+    assert (ready["state"], ready["app"], ready["on"]) == ("running", "bank", "sqlite:///bank.db")
+    assert ready["pid"] == process.popen.pid
+    assert shell("""send Open '{"accountId":"1","owner":"ann"}'""").one["version"] == 1
+    assert process.stop(number) == 0
+    assert process.said() == {"state": "stopped", "app": "bank"}
+    assert process.err.empty()
+    assert shell("groups").rows == [] or all(row["member"] is None for row in shell("groups").rows)
+
+
+def test_a_part_that_fails_is_told_while_the_others_go_on(shell: Shell, project: Path, started: list[Process]) -> None:
+    (project / "failing.py").write_text(FAILING_APP)
+    started.append(process := Process("failing:app"))
+    process.said()
+    shell("""send Deposit '{"accountId":"1","amount":"1"}'""")
+    told = process.err.get(timeout=DEADLINE_S)
+    assert told.startswith("failed: ")
+    assert "ZeroDivisionError: broken on purpose" in told
+    assert shell("""send Deposit '{"accountId":"1","amount":"1"}'""").one["version"] == 2, "commands go on"
+    (broken,) = (row for row in shell("lag --app failing:app").rows if row.get("readModel") == "broken")
+    assert broken["runner"] == "failed"
+    assert "broken on purpose" in broken["lastFailure"]
+    assert process.stop(signal.SIGTERM) == 4
+    assert not [line for line in process.err.queue if "Traceback" in line]
+
+
+def test_only_some_parts_run(shell: Shell, project: Path, started: list[Process]) -> None:
+    started.append(process := Process("--only", "projections"))
+    assert process.said()["parts"] == "projections"
+    ended = shell("""send Open '{"accountId":"1","owner":"ann"}'""")
+    assert ended.code == 3
+    assert "no live owner of 'account'" in ended.error
+
+
+def test_two_processes_share_the_work_and_one_takes_over(shell: Shell, project: Path, started: list[Process]) -> None:
+    started.append(first := Process())
+    first.said()
+    started.append(second := Process())
+    second.said()
+    members = [row for row in shell("groups").rows if row["group"] == "account-owners" and row["member"]]
+    assert len(members) == 2
+    assert first.stop(signal.SIGTERM) == 0
+    assert shell("""send Open '{"accountId":"1","owner":"ann"}'""").one["version"] == 1
+    assert second.stop(signal.SIGTERM) == 0
+
+
+def test_it_tells_a_log_in_memory_too(project: Path, started: list[Process]) -> None:
+    started.append(process := Process("--on", "memory://"))
+    assert process.said()["on"] == "memory://"
+    assert process.stop(signal.SIGINT) == 0
