@@ -80,7 +80,8 @@ def from_record(record: Record) -> Arrived:
 
     Raises: BadData: no key, no value, or headers that no client of ours wrote.
     """
-    headers = dict(record.headers)
+    pairs = record.headers
+    headers = dict(pairs)
     command_id = headers.get("ce_id")
     key, value = record.key, record.value
     if command_id is None or key is None or value is None:
@@ -99,7 +100,7 @@ def from_record(record: Record) -> Arrived:
             arrived.correlation_id = text.decode()
         if (text := headers.get("hw_source")) is not None:
             arrived.source = parse_source(text.decode())
-            arrived.headers, arrived.timestamp_ms = record.headers, record.timestamp_ms
+            arrived.headers, arrived.timestamp_ms = pairs, record.timestamp_ms
     except ValueError as error:
         raise _foreign(record, f"unreadable command headers: {error}") from error
     return arrived

@@ -12,7 +12,7 @@ from headwater.errors import BadData, Failed, HeadwaterError
 from headwater.log.port import Batch, Fence, Log, NewRecord, Positions, Record, TopicPartition, Transaction
 from headwater.log.topology import Topology, commands_topic, events_topic
 from headwater.messages.declare import Event, key_of
-from headwater.messages.envelope import read_meta
+from headwater.messages.envelope import read_meta, record_time, time_text
 from headwater.messages.json_codec import JsonCodec, Unreadable
 from headwater.messages.keys import key_text
 from headwater.owners.arriving import Source, source_text
@@ -86,21 +86,31 @@ class Forwarder:
             if event.kind in ("unknown_type", "tombstone"):
                 return None
             raise BadData(event.reason, topic=record.topic, partition=record.partition, offset=record.offset)
-        key = self._key(event, record).encode()
-        source = Source(f"{self._shape.name}|{record.topic}|{record.partition}", record.offset, 0)
         headers = list(record.headers)
-        if not any(name == "ce_id" for name, _ in headers):
-            headers.append(("ce_id", f"{record.topic}-{record.partition}-{record.offset}".encode()))
+        self._complete(headers, record)
+        key = self._key(event, record, headers).encode()
+        source = Source(f"{self._shape.name}|{record.topic}|{record.partition}", record.offset, 0)
         headers.append(("hw_source", source_text(source).encode()))
         headers.append(("hw_key", record.key or b""))
         partition = self._topology.partition(self._shape.entity, key)
         return NewRecord(self._target, partition, key, record.value, headers, record.timestamp_ms)
 
-    def _key(self, event: Event, record: Record) -> str:
+    def _complete(self, headers: list[tuple[str, bytes]], record: Record) -> None:
+        """Gives a foreign event what its own record says: where it is going, its place and its time are others."""
+        names = {name for name, _ in headers}
+        if "ce_id" not in names:
+            headers.append(("ce_id", f"{record.topic}-{record.partition}-{record.offset}".encode()))
+        if "ce_time" not in names:
+            time = self._codecs[record.topic].payload_time(record.value)
+            if isinstance(time, Unreadable):
+                raise BadData(time.reason, topic=record.topic, partition=record.partition, offset=record.offset)
+            headers.append(("ce_time", time_text(time or record_time(record.timestamp_ms)).encode()))
+
+    def _key(self, event: Event, record: Record, headers: list[tuple[str, bytes]]) -> str:
         reaction = self._shape.reactions[type(event)]
         if reaction.key is None:
             return key_of(event)
-        meta = read_meta(record.topic, record.partition, record.offset, record.key, record.headers, record.timestamp_ms)
+        meta = read_meta(record.topic, record.partition, record.offset, record.key, headers, record.timestamp_ms)
         if isinstance(meta, Unreadable):
             raise BadData(meta.reason, topic=record.topic, partition=record.partition, offset=record.offset)
         try:
