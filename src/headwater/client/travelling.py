@@ -17,7 +17,7 @@ from headwater.log.topology import Topology, owners_group, replies_topic
 from headwater.owners.replies import decode_reply
 
 OWNER_SEEN_S = 1.0
-"""How long a look at a group's members is believed."""
+"""How long a look at a group's members, or an answer from one of them, is believed."""
 
 
 class Post:
@@ -132,6 +132,7 @@ class Post:
                 break
         if mine:
             reply = decode_reply(record.value or b"")
+            self._owner_seen[reply.entity] = self._environment.monotonic_s()
             pending = self._waiting.pop(reply.asked_by or reply.command_id, None)
             if pending is not None:
                 pending.settle(reply)
