@@ -21,6 +21,7 @@ from headwater.log.topology import Topology
 from headwater.messages.declare import State
 from headwater.messages.tokens import decode_token
 from headwater.projections.declare import Projection
+from headwater.projections.entity_table import aggregate_tables
 from headwater.projections.read_model import ReadModel, read_models_of
 from headwater.projections.runner import ProjectionRunner, open_tables
 from headwater.projections.waiting import wait_until
@@ -78,11 +79,13 @@ class ReadModels:
         Unavailable: the store cannot be used.
         """
         classes: dict[type, tuple[TableSchema[Any], ReadModel]] = {}
-        for model in read_models_of(app, projections):
+        models = read_models_of(app, projections)
+        models += aggregate_tables(app, behaviours, models)
+        for model in models:
             classes.update({table.row: (table, model) for table in model.tables})
         store = open_store(url)
         try:
-            for model in {model.runner: model for _, model in classes.values()}.values():
+            for model in models:
                 open_tables(model, log, store)
         except BaseException:
             store.close()
