@@ -106,6 +106,22 @@ def test_read_models_are_asked_in_sql_while_the_app_runs(shell: Shell, account: 
     assert shell("query 'SELECT balance FROM balance WHERE account_id = ?' 2").rows == []
 
 
+def test_a_question_may_wait_for_what_was_sent(shell: Shell, account: Shop) -> None:
+    token = str(deposit(shell, "2.50")["token"])
+    assert shell("query 'SELECT balance FROM balance' --after", token).one == {"balance": "2.50"}
+
+
+def test_a_question_that_waits_for_a_dead_read_model_is_told_why(shell: Shell, project: Path) -> None:
+    with an_app(project).run("sqlite:///bank.db"):
+        """Once, so that there is a table."""
+    with an_app(project).run("sqlite:///bank.db", only=["commands"]):
+        token = str(deposit(shell, "2.50")["token"])
+    ended = shell("query 'SELECT balance FROM balance' --after", token)
+    assert ended.code == 3
+    assert "runner: none" in ended.error
+    assert ended.next == "hw lag"
+
+
 def test_read_models_are_asked_in_sql_when_nothing_runs(shell: Shell, project: Path) -> None:
     with an_app(project).run("sqlite:///bank.db") as shop:
         shop.send(Open("1", "ann"))

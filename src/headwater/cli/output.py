@@ -6,6 +6,7 @@ the terminal: unprintable characters are shown as escapes.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
@@ -106,7 +107,9 @@ def _print_table(columns: Sequence[str] | None, rows: Sequence[Sequence[str]]) -
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD if columns else None, show_header=columns is not None, pad_edge=False)
+    style = "" if os.environ.get("NO_COLOR") else "bold"
+    box = SIMPLE_HEAD if columns else None
+    table = Table(box=box, show_header=columns is not None, header_style=style, pad_edge=False)
     for name in columns or ("field", "value"):
         numbers = columns is not None and all(row[columns.index(name)].lstrip("-").isdigit() for row in rows)
         table.add_column(name, overflow="fold", justify="right" if numbers else "left")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from headwater.cli.asking import connected
 from headwater.cli.ending import then
 from headwater.cli.output import Form, output_option, show_rows
 from headwater.cli.project import Project, app_option, on_option, store_option
-from headwater.errors import Misuse
+from headwater.errors import Misuse, NotYet
 
 TABLES = "SELECT name FROM sqlite_master"
 
@@ -16,12 +18,21 @@ TABLES = "SELECT name FROM sqlite_master"
 @click.command("query")
 @click.argument("sql")
 @click.argument("arguments", nargs=-1, metavar="[VALUE]...")
+@click.option("--after", metavar="TOKEN", help="Wait until the answer includes what a receipt's token speaks of.")
+@click.option("--timeout", type=click.FloatRange(min=0), default=10.0, show_default=True, help="Seconds to wait.")
 @app_option
 @on_option
 @store_option
 @output_option
 def command(
-    sql: str, arguments: tuple[str, ...], app: str | None, on: str | None, store: str | None, form: Form
+    sql: str,
+    arguments: tuple[str, ...],
+    after: str | None,
+    timeout: float,
+    app: str | None,
+    on: str | None,
+    store: str | None,
+    form: Form,
 ) -> None:
     """Ask the read models in SQL. Each VALUE stands for a `?`, in order.
 
@@ -31,9 +42,7 @@ def command(
     """
     project = Project(app, on, store, verb="query")
     found = project.load()
-    with connected(project, found, read_models=True) as (_, running):
-        assert running.models is not None
-        with then(Misuse, f'hw query "{TABLES}"{project.flags}'):
-            answer = running.models.answer(sql, arguments)
-            rows = [dict(zip(answer.columns, row, strict=True)) for row in answer]
-        show_rows(form, answer.columns, rows, empty="no rows")
+    with connected(project, found, read_models=True) as (shop, _):
+        with then(Misuse, f'hw query "{TABLES}"{project.flags}'), then(NotYet, f"hw lag{project.flags}"):
+            rows = shop.query(sql, *arguments, into=dict[str, Any], after=after, timeout_s=timeout)
+        show_rows(form, list(rows[0]) if rows else [], rows, empty="no rows")

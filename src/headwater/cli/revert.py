@@ -8,7 +8,7 @@ import sys
 import click
 
 from headwater.cli.asking import about, connected, vocabulary_of
-from headwater.cli.ending import advised, then
+from headwater.cli.ending import REFUSED, advised, then
 from headwater.cli.output import Form, note, output_option, show_one, show_rows
 from headwater.cli.project import Project, app_option, on_option
 from headwater.errors import Misuse
@@ -24,7 +24,9 @@ from headwater.errors import Misuse
 @app_option
 @on_option
 @output_option
+@click.pass_context
 def command(
+    ctx: click.Context,
     entity: str,
     entity_id: str,
     to_version: int,
@@ -58,15 +60,18 @@ def command(
         changes = [change._asdict() for change in plan.changes]
         if form == "table" or not yes:
             show_rows("table", ["field", "now", "then"], changes)
-        if not yes:
-            _ask(f"hw revert {one} --to-version {to_version}{project.flags} --yes", plan.version, to_version)
+        if not yes and not _agreed(one, plan.version, to_version, project.flags):
+            note("nothing was changed")
+            ctx.exit(REFUSED)
         receipt = carry_out(shop, plan, actor=actor, timeout_s=timeout)
     done = {"entity": entity, "id": entity_id, "version": receipt.version, "restored": to_version}
     rest = {} if form == "table" else {"changes": changes}
     show_one(form, {**done, **rest, "commandId": receipt.command_id, "token": receipt.token})
 
 
-def _ask(with_yes: str, version: int, to_version: int) -> None:
+def _agreed(one: str, version: int, to_version: int, flags: str) -> bool:
+    """Asks at the terminal. Raises: Misuse: there is none."""
     if not sys.stdin.isatty():
+        with_yes = f"hw revert {one} --to-version {to_version}{flags} --yes"
         raise advised(Misuse("nobody is there to be asked; nothing was changed"), with_yes)
-    click.confirm(f"Restore version {to_version} as version {version + 1}?", abort=True, err=True)
+    return click.confirm(f"Restore version {to_version} as version {version + 1}?", err=True)
