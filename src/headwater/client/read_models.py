@@ -10,8 +10,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import msgspec
-
 from headwater.client.receipts import Receipt
 from headwater.entities.behaviour import Behaviour
 from headwater.environment import Environment
@@ -28,19 +26,13 @@ from headwater.projections.waiting import wait_until
 from headwater.readers.loop import ReadingLoop
 from headwater.stores.opening import open_store
 from headwater.stores.port import Answer, Store, TableSchema
+from headwater.stores.typed import rows_as
 
 R = TypeVar("R", bound=State)
 T = TypeVar("T")
 
 After = Receipt | str | Sequence[Receipt] | None
 """What a read must include: a receipt, several, or a token. None: whatever is there."""
-
-
-def wire_names(into: type) -> dict[str, str]:
-    """Python name -> wire name: a query's columns may be called either way."""
-    if not isinstance(into, msgspec.StructMeta):
-        return {}
-    return dict(zip(into.__struct_fields__, into.__struct_encode_fields__, strict=True))
 
 
 class ReadModels:
@@ -128,12 +120,7 @@ class ReadModels:
         words = set(re.findall(r"\w+", sql.lower()))
         named = [model for model in self._models if any(table.name in words for table in model.tables)]
         self._wait(named, after, timeout_s)
-        answer, wire = self.answer(sql, arguments), wire_names(into)
-        columns = [wire.get(column, column) for column in answer.columns]
-        try:
-            return [msgspec.convert(dict(zip(columns, row, strict=True)), into, strict=False) for row in answer]
-        except msgspec.ValidationError as error:
-            raise Misuse(f"a row of the query does not fit {into.__name__}: {error}") from error
+        return list(rows_as(self.answer(sql, arguments), into))
 
     def answer(self, sql: str, arguments: Sequence[object] = ()) -> Answer:
         """The answer to SQL as columns and tuples. Raises: Misuse."""
