@@ -111,7 +111,7 @@ class Decider:
 
     def new_entry(self, entity_id: str) -> Entry:
         state = self.behaviour.new(entity_id)
-        return Entry(entity_id, state, self.behaviour.encode_state(state), 0, 0, [], {})
+        return Entry.new(entity_id, state, self.behaviour.encode_state(state))
 
     def entry_from(self, record: StateRecord, history: Callable[[], Sequence[Record]]) -> Entry:
         """As `StepMaker` says. Raises: BadData: an event of the history cannot be read."""
@@ -120,8 +120,9 @@ class Decider:
         else:
             state = self.behaviour.fold_records(record.id, history())
             raw = self.behaviour.encode_state(state)
-        version = max(record.version, state.version)
-        return Entry(record.id, state, raw, version, record.events, record.recent, record.sources)
+        entry = Entry.of_record(record, state, raw)
+        entry.version = max(record.version, state.version)
+        return entry
 
     def absorb(self, entry: Entry, tail: Sequence[Record]) -> None:
         """As `StepMaker` says. Raises: BadData: an unreadable event."""
@@ -138,7 +139,7 @@ class Decider:
             meta = recorded.meta
             entry.state = self.behaviour.evolve(entry.state, recorded.event, lambda meta=meta: meta)  # type: ignore[misc] # called at once
             entry.version, entry.events = meta.version or entry.version + 1, record.offset + 1
-            if meta.command_id is not None and meta.command_id not in entry.recent_ids:
+            if meta.command_id is not None and meta.command_id not in entry.recent:
                 entry.remember(
                     Remembered(meta.command_id, ANY_CONTENT, record.timestamp_ms, "accepted", entry.version, 1)
                 )
@@ -147,7 +148,7 @@ class Decider:
     def carry_out(self, entry: Entry, arrived: Arrived, now: Moment) -> Step:
         """One command, on the entry as it is after the commands before it. Raises nothing of a handler's."""
         fingerprint = zlib.crc32(arrived.value)
-        known = entry.recent_ids.get(arrived.id)
+        known = entry.remembered(arrived.id)
         if known is not None:
             return self._again(entry, arrived, known, fingerprint)
         if entry.torn is not None and entry.torn[0] != arrived.id:
@@ -319,7 +320,7 @@ class Decider:
         if message.outcome_of is not None:
             # Answered under the id that was asked about; any other id in the answer means: never carried out.
             asked = Arrived(message.outcome_of, arrived.key, b"", arrived.partition)
-            known = entry.recent_ids.get(asked.id)
+            known = entry.remembered(asked.id)
             if known is not None:
                 return replace(self._again(entry, asked, known, known.fingerprint).reply, asked_by=arrived.id)
             if self._done_before(asked):

@@ -51,7 +51,7 @@ class Reactor:
     def new_entry(self, entity_id: str) -> Entry:
         key = entity_id if self._key_type is str else msgspec.convert(entity_id, self._key_type, strict=False)
         state = self._shape.process(**{self._shape.key_field: key})
-        return Entry(entity_id, state, msgspec.json.encode(state), 0, 0, [], {})
+        return Entry.new(entity_id, state, msgspec.json.encode(state))
 
     def entry_from(self, record: StateRecord, history: Callable[[], Sequence[Record]]) -> Entry:
         """As `StepMaker` says. Raises: Misuse: the state has another shape and no history to fold it from."""
@@ -62,7 +62,7 @@ class Reactor:
                 f"class {name}(hw.Process, version={self._shape.process.__hw__.version + 1})"
             )
         state = self._decoder.decode(record.state)
-        return Entry(record.id, state, bytes(record.state), record.version, 0, record.recent, record.sources)
+        return Entry.of_record(record, state, bytes(record.state))
 
     def absorb(self, entry: Entry, tail: Sequence[Record]) -> None:
         """A process has no events of its own."""
