@@ -15,6 +15,8 @@ from typing import IO, Any
 
 import pytest
 
+from headwater.log.opening import open_log
+from headwater.log.port import NewRecord
 from tests.cli.conftest import Shell
 
 ROOT = Path(__file__).parents[2]
@@ -138,3 +140,13 @@ def test_it_tells_a_log_in_memory_too(project: Path, started: list[Process]) -> 
     started.append(process := Process("--on", "memory://"))
     assert process.said()["on"] == "memory://"
     assert process.stop(signal.SIGINT) == 0
+
+
+def test_a_foreign_record_is_told_with_its_place(shell: Shell, project: Path, started: list[Process]) -> None:
+    started.append(process := Process())
+    process.said()
+    log = open_log("sqlite:///bank.db")
+    (offset,) = log.append([NewRecord("account-commands", 3, b"1", b"not ours")])
+    log.close()
+    told = process.err.get(timeout=DEADLINE_S)
+    assert f"topic account-commands, partition 3, offset {offset}" in told

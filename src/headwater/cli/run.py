@@ -76,19 +76,33 @@ def _stop_signal() -> threading.Event:
 
 
 def _watch(services: Services, stop: threading.Event) -> bool:
-    """Tells failures of the parts as they come; ends with `stop`, or when no part is left. Returns whether a
-    part had failed for good."""
-    told: dict[str, str | None] = {}
+    """Tells failures of the parts as they come, and when they are over; ends with `stop`, or when no part is
+    left. Returns whether a part had failed for good."""
+    told: dict[str, tuple[str, str]] = {}
     while not stop.wait(LOOK_S):
-        statuses = services.statuses
-        for status in statuses:
-            if status.last_failure != told.get(status.name):
-                told[status.name] = status.last_failure
-                text = " ".join(str(status.last_failure).split())
-                print(f"{status.state}: {status.name}: {text}", file=sys.stderr, flush=True)
-        if statuses and not any(status.alive for status in statuses):
+        troubles = _troubles(services)
+        for part, (state, text) in troubles.items():
+            if told.get(part) != (state, text):
+                print(f"{state}: {part}: {text}", file=sys.stderr, flush=True)
+        for part in told.keys() - troubles.keys():
+            print(f"running: {part}: again", file=sys.stderr, flush=True)
+        told = troubles
+        if services.statuses and not any(status.alive for status in services.statuses):
             break
-    return any(status.state == "failed" for status in services.statuses)
+    return any(state in ("failed", "stopped") for state, _ in _troubles(services).values())
+
+
+def _troubles(services: Services) -> dict[str, tuple[str, str]]:
+    """Part -> (state, failure), of each part that does not run and each partition that its owner has stopped."""
+    found = {
+        status.name: (status.state, " ".join(status.last_failure.split()))
+        for status in services.statuses
+        if status.last_failure is not None and status.state in ("retrying", "failed")
+    }
+    for owner in services.owners.values():
+        for partition, text in sorted(dict(owner.failures).items()):
+            found[f"{owner.entity}-owner, partition {partition}"] = ("stopped", " ".join(text.split()))
+    return found
 
 
 def _say(form: Form, thing: dict[str, object], text: str) -> None:
