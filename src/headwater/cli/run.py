@@ -94,7 +94,7 @@ def _watch(services: Services, stop: threading.Event) -> bool:
 
 def _troubles(services: Services) -> dict[str, tuple[str, str]]:
     """Part -> (state, failure), of each part that does not run and each partition that its owner has stopped."""
-    found = {
+    found: dict[str, tuple[str, str]] = {
         status.name: (status.state, " ".join(status.last_failure.split()))
         for status in services.statuses
         if status.last_failure is not None and status.state in ("retrying", "failed")
