@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import json
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -19,7 +23,7 @@ from examples.shop.purchases import DATA, Purchase, read_purchases
 from rich.console import Console
 
 import headwater as hw
-from tests.examples.demos import Demo
+from tests.examples.demos import ROOT, Demo
 
 CUSTOMER = "07592"
 
@@ -61,6 +65,21 @@ def test_it_prints_what_the_shop_earned_and_agrees_with_the_file(tmp_path: Path,
     assert f"customer {CUSTOMER} now: 201 purchases, 13,990.93 dollars" in output
     assert "Every figure equals the sum taken straight from the file." in output
     assert "\x1b" not in output
+
+
+def test_its_log_answers_what_the_readme_asks(tmp_path: Path, file: Path) -> None:
+    Demo(tmp_path, "--file", str(file)).end(timeout_s=60)
+    questions = (ROOT / "README.md").read_text().split("```sh\n")[2].split("```")[0]
+    answers = []
+    for question in questions.splitlines():
+        program, *words = shlex.split(question.replace("sqlite:///shop.db", f"sqlite:///{tmp_path}/shop.db"))
+        asked = [Path(sys.executable).with_name(Path(program).name), *words]
+        ran = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        assert ran.returncode == 0, ran.stderr
+        answers.append([json.loads(line) for line in ran.stdout.splitlines()])
+    [[customer], months] = answers
+    assert (customer["id"], customer["purchases"], customer["total"]) == (CUSTOMER, 143, "10417.05")
+    assert "1998-06" in [row["month"] for row in months]
 
 
 def test_a_second_start_places_no_order(tmp_path: Path, file: Path, purchases: list[Purchase]) -> None:
