@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from headwater.client.receipts import Appending, Pending, Sending
+from headwater.client.receipts import Appending, Pending, Sending, events_partition
 from headwater.client.replaying import replay
 from headwater.client.travelling import Post
 from headwater.entities.aggregate import Aggregate
@@ -222,6 +222,7 @@ class Desk:
                 threading.Thread(target=self._travel, args=(parcel, result), daemon=True).start()
             else:
                 pending.settle(result)
+            parcel.arrived.answer = None  # it refers to this function: without this, both would live on
 
         return answer
 
@@ -251,7 +252,7 @@ class Desk:
 
     def _note(self, reply: Reply) -> None:
         """Remembers how far the events must be readable for this client to see what it was answered."""
-        tp = TopicPartition(events_topic(reply.entity), reply.partition)
+        tp = events_partition(reply.entity, reply.partition)
         if self._seen.get(tp, 0) < reply.next_offset:
             with self._seen_lock:
                 self._seen[tp] = max(reply.next_offset, self._seen.get(tp, 0))

@@ -1,12 +1,17 @@
-"""What a caller holds after a command, and what it waits with while there is no answer."""
+"""What a caller holds after a command, and what it waits with while there is no answer.
+
+One of each is made for every command, so they are structs: those are made in C.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from headwater.entities.aggregate import Aggregate
 from headwater.errors import HeadwaterError, Unknown
@@ -18,8 +23,7 @@ from headwater.owners.arriving import Source
 from headwater.owners.replies import Reply
 
 
-@dataclass(frozen=True, slots=True)
-class Sending:
+class Sending(msgspec.Struct, frozen=True):
     """A command with what goes on its envelope, for `send_many`.
 
     Arguments: command; command_id: None makes one; expected_version: refuse unless the entity is there; time:
@@ -36,8 +40,7 @@ class Sending:
     source: Source | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Appending:
+class Appending(msgspec.Struct, frozen=True):
     """Events to be appended as they are, for `send_many`. Arguments: as of `Shop.append` and of `Sending`."""
 
     aggregate: type[Aggregate[Any]]
@@ -50,8 +53,7 @@ class Appending:
     source: Source | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True):
     """Proof that a command was carried out.
 
     Arguments: command_id; entity, id: whom; version: the entity's, after it; events: how many it appended (0:
@@ -75,37 +77,49 @@ class Receipt:
 
 
 def receipt_of(reply: Reply, log_id: str) -> Receipt:
-    position = {TopicPartition(events_topic(reply.entity), reply.partition): reply.next_offset}
+    position = {events_partition(reply.entity, reply.partition): reply.next_offset}
     return Receipt(
         reply.command_id, reply.entity, reply.id, reply.version, reply.events, reply.duplicate, position, log_id
     )
 
 
+@lru_cache(maxsize=4096)
+def events_partition(entity: str, partition: int) -> TopicPartition:
+    """Where the events of an entity's partition are: kept, since each answer needs it."""
+    return TopicPartition(events_topic(entity), partition)
+
+
 class Pending:
     """A command under way. `settle` is called from any thread; the first call counts. `callback`, set before
-    the command is sent, is called then."""
+    the command is sent, is called then. One thread waits at a time."""
 
-    __slots__ = ("_done", "callback", "command_id", "result")
+    __slots__ = ("_waiter", "callback", "command_id", "result")
 
     def __init__(self, command_id: str) -> None:
         self.command_id = command_id
         self.result: Reply | HeadwaterError | None = None
         self.callback: Callable[[Pending], object] | None = None
-        self._done = threading.Lock()
-        self._done.acquire()
+        # Made by who waits: of many commands under way, most are answered before anybody does.
+        self._waiter: threading.Lock | None = None
 
     def settle(self, result: Reply | HeadwaterError) -> None:
         if self.result is not None:
             return
+        # In this order: who begins to wait meanwhile shows its lock first and looks at the result then.
         self.result = result
-        self._done.release()
+        waiter = self._waiter
+        if waiter is not None:
+            waiter.release()
         if self.callback is not None:
             self.callback(self)
 
     def wait(self, timeout_s: float) -> None:
         """Waits for `settle`; comes back without a result when it did not happen in time."""
-        if self.result is None and self._done.acquire(timeout=timeout_s):
-            self._done.release()
+        waiter = threading.Lock()
+        waiter.acquire()
+        self._waiter = waiter
+        if self.result is None:
+            waiter.acquire(timeout=timeout_s)
 
     def reply(self, waited_s: float) -> Reply:
         """The answer. Raises: Unknown: there is none yet; or what the command was answered with."""
