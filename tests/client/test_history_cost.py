@@ -25,7 +25,7 @@ app = hw.App("bank", aggregates=[Account], partitions=PARTITIONS)
 
 def fill(log: Log) -> None:
     """Writes the million as another program would: no headers, one day after the other."""
-    with app.run(log):
+    with app.run(log, store="memory://"):
         pass
     codec = Behaviour(Account).events
     days = [datetime(2024, 1, 1 + day, tzinfo=UTC) for day in range(EACH)]
@@ -50,7 +50,7 @@ def best_ms(action: Callable[[], Any]) -> float:
 
 
 def assert_cheap(log: Log, limit_ms: float) -> None:
-    with app.connect(log) as shop:
+    with app.connect(log, store="memory://") as shop:
         read = shop_reads(log, lambda: shop.history(Account, "a777"))
         assert read == EACH
         history = shop.history(Account, "a777")
@@ -81,10 +81,12 @@ def test_embedded_it_reads_just_its_own_events_in_under_5_ms(tmp_path: Path) -> 
 @pytest.mark.slow
 @pytest.mark.kafka
 @pytest.mark.timeout(300)
-def test_on_kafka_it_reads_just_its_own_events_in_under_50_ms(kafka_broker: Any, tmp_path: Path) -> None:
+def test_on_kafka_it_reads_just_its_own_events_in_under_50_ms(kafka_broker: str, tmp_path: Path) -> None:
     from headwater.log.kafka import KafkaLog
+    from headwater.testing.prefixed import PrefixedLog
 
-    log = KafkaLog(kafka_broker.bootstrap, data_directory=tmp_path)
+    kafka = KafkaLog(kafka_broker.removeprefix("kafka://"), index_directory=tmp_path)
+    log = PrefixedLog(kafka, "history-cost.")
     fill(log)
     assert_cheap(log, 50)
-    log.close()
+    kafka.close()
