@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from datetime import date, datetime
@@ -11,14 +12,14 @@ from typing import Any
 import pytest
 
 import headwater as hw
-from headwater.errors import BadData, Failed, Misuse, Unavailable
+from headwater.errors import BadData, Failed, Misuse
 from headwater.log.port import NewRecord, TopicPartition
 from headwater.projections.declare import table_of
 from headwater.projections.read_model import read_models_of
 from headwater.projections.runner import ProjectionRunner
 from headwater.stores.memory import MemoryStore
 from headwater.stores.port import StaleRunner
-from tests.projections.trade import TOPIC, OpenTrade, Paid, Placed, Reading, Revenue, append, make_log, placed, raw
+from tests.projections.trade import TOPIC, OpenTrade, Placed, Reading, Revenue, append, make_log, placed, raw
 
 P0, P1 = TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1)
 PAID_V2 = b'{"eventType":"Paid","eventVersion":2,"tradeId":"t","amount":"1"}'
@@ -29,6 +30,8 @@ PAID_V2 = b'{"eventType":"Paid","eventVersion":2,"tradeId":"t","amount":"1"}'
     [
         (raw(b"no JSON"), "malformed"),
         (raw(b"\xff\xfe"), "malformed"),
+        (raw(b'{"eventType":"Pla'), "truncated"),
+        (raw(b'{"eventType":"Pl\\u0061ced","eventVersion":1,"tradeId":"t"}'), "required field"),
         (raw(b'{"tradeId":"t"}'), "no field 'eventType'"),
         (raw(b'{"eventType":"Placed","eventVersion":1,"tradeId":"t"}'), "Placed: .*required field"),
         (raw(b'{"eventType":"Paid","eventVersion":1,"tradeId":"t","amount":"x"}'), "Paid: .*amount"),
@@ -139,6 +142,7 @@ def keyed(**how: Callable[[Placed, hw.Meta], Any]) -> type[hw.Projection]:
         ({"keys": lambda event, meta: ["2024-01-01"]}, "it gave day is '2024-01-01'"),
         ({"keys": lambda event, meta: "2024-01-01"}, "give a set or a list of keys"),
         ({"keys": lambda event, meta: 7}, "TypeError"),
+        ({"keys": lambda event, meta: [[]]}, "TypeError"),
     ],
 )
 def test_a_key_function_that_fails_is_named_too(how: Any, words: str) -> None:
@@ -148,6 +152,30 @@ def test_a_key_function_that_fails_is_named_too(how: Any, words: str) -> None:
     with pytest.raises(Failed, match=rf"the key of ByDay\.placed failed on Placed event-0 .*{words}"):
         reading.read()
     assert reading.store.rows(reading.model.tables[0]) == []
+
+
+def test_a_key_that_the_store_refuses_is_named_with_its_event() -> None:
+    class Half(hw.Projection):
+        name: hw.Key[str]
+
+        @hw.on(Placed, key=lambda event, meta: event.customer.replace("!", "\ud800"))
+        def placed(self, event: Placed) -> None: ...
+
+    log = make_log()
+    append(log, [placed("t1"), placed("t2", "half!"), placed("t3")])
+    with pytest.raises(Failed, match=r"Half\.placed failed on Placed event-1 .*column name: .*surrogates"):
+        Reading(log, Half).read()
+
+
+def test_a_worker_that_begins_anew_clears_what_the_dead_have_said() -> None:
+    log = make_log()
+    log.append([raw(b"no JSON")])
+    reading = Reading(log, OpenTrade)
+    with pytest.raises(BadData):
+        reading.read()
+    reading.start()
+    [note] = reading.store.notes(reading.model.runner)
+    assert (note.state, note.failure) == ("running", None)
 
 
 def test_an_event_that_names_no_row_changes_none() -> None:
@@ -217,7 +245,7 @@ def test_changed_code_is_warned_about_while_its_old_rows_stay(caplog: pytest.Log
         append(log, [placed("t1", total="1")], first=1)
         store = reading.store
         store.apply(model.runner, {}, {P0: 0}, lambda loading: None)
-        ProjectionRunner(model_with_code(model, "changed"), log, store)
+        ProjectionRunner(dataclasses.replace(model, code="changed"), log, store)
     assert [record.message for record in caplog.records] == [
         "the code of read model trade changed, but its rows were made by the old code: declare it with version=2 to "
         "make them again, or leave it if the rows would be the same"
@@ -228,41 +256,3 @@ def model_with_code(model: Any, code: str) -> Any:
     import dataclasses
 
     return dataclasses.replace(model, code=code)
-
-
-def test_the_loop_tells_why_it_stopped() -> None:
-    log = make_log()
-    append(log, [placed("t1")])
-    log.append([raw(PAID_V2)])
-    reading = Reading(log, OpenTrade)
-    loop = reading.runner.loop()
-    loop.start()
-    assert loop._thread is not None
-    loop._thread.join(20)
-    assert loop.status.state == "failed"
-    assert loop.status.last_failure is not None
-    assert "version 2 of Paid is newer" in loop.status.last_failure
-    assert [note.state for note in reading.store.notes(reading.model.runner)] == ["failed"]
-
-
-def test_a_store_that_is_locked_for_a_while_fails_nothing() -> None:
-    class Locked(MemoryStore):
-        locked = 3
-
-        def apply(self, *arguments: Any) -> None:
-            if self.locked:
-                self.locked -= 1
-                raise Unavailable("another process keeps it locked")
-            super().apply(*arguments)
-
-    log = make_log()
-    append(log, [placed("t1"), Paid("t0", Decimal(1))])
-    reading = Reading(log, OpenTrade, store=Locked())
-    loop = reading.runner.loop()
-    loop.start()
-    for _ in range(200):
-        if reading.positions == log.ends([P0]):
-            break
-        reading.runner.progress.wait(reading.runner.progress.rounds, 0.1)
-    loop.stop()
-    assert [row.trade_id for row in reading.store.rows(table_of(OpenTrade))] == ["t1"]

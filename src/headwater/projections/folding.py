@@ -155,14 +155,16 @@ def fold(loading: Loading, schemas: Sequence[TableSchema[Any]], calls: Sequence[
 
 def _fold(loading: Loading, schemas: Sequence[TableSchema[Any]], calls: Sequence[Call], *, careful: bool) -> None:
     tables = {schema: TableRows(schema) for schema in schemas}
-    for schema, table in tables.items():
+    for schema, table in () if careful else tables.items():
         table.load(loading, list(dict.fromkeys(key for _, _, _, handler, key in calls if handler.table is schema)))
     rows = Rows(loading, tables)
     for call in calls:
         record, event, meta, handler, key = call
         table = tables[handler.table]
-        row = table.rows[key]
         try:
+            if careful and key not in table.rows:
+                table.load(loading, [key])
+            row = table.rows[key]
             if row is None:
                 row = table.rows[key] = handler.make(*key)
             result = handler.call(row, event, meta, rows)

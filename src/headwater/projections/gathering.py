@@ -83,8 +83,9 @@ class Topic:
         """False for a type that has no listener; True also where only decoding can tell."""
         if value is None or not value.startswith(NAME_BEGINS):
             return True
-        name = value[len(NAME_BEGINS) : value.find(b'"', len(NAME_BEGINS))]
-        return name in self._wanted or b"\\" in name
+        end = value.find(b'"', len(NAME_BEGINS))
+        name = value[len(NAME_BEGINS) : end]
+        return name in self._wanted or end < 0 or b"\\" in name
 
     def _call(self, record: Record, event: Event, calls: list[Call]) -> None:
         wants_meta, listeners = self._listeners[type(event)]

@@ -13,6 +13,7 @@ import logging
 import os
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from headwater.environment import SYSTEM, Environment
@@ -21,7 +22,7 @@ from headwater.log.port import Aborted, Batch, Fence, Fenced, Log, Positions, Re
 from headwater.projections.folding import Call, Stopped, fold
 from headwater.projections.gathering import Gathered
 from headwater.projections.read_model import ReadModel
-from headwater.projections.waiting import HEARTBEAT_S, Progress
+from headwater.projections.waiting import HEARTBEAT_S, Progress, lives
 from headwater.readers.loop import ReadingLoop
 from headwater.stores.port import RunnerNote, RunnerState, Store
 
@@ -53,6 +54,9 @@ class ProjectionRunner:
         self._shadow: dict[TopicPartition, int] = {}
         self._writer: Writer | None = None
         open_tables(model, log, store, maintained=True)
+        for note in store.notes(model.runner):  # what the dead said is of the past now
+            if note.state != "running" or not lives(note, environment):
+                store.note(model.runner, replace(note, state="stopped", failure=None))
         self._note("running")
 
     def loop(self) -> ReadingLoop:
@@ -161,7 +165,10 @@ class ProjectionRunner:
     def _note(self, state: RunnerState) -> None:
         self._noted_s = self._environment.monotonic_s()
         note = RunnerNote(self._worker, state, self._failure, self._environment.now(), frozenset(self._owned))
-        self._store.note(self.model.runner, note)
+        try:
+            self._store.note(self.model.runner, note)
+        except Unavailable as error:  # others take this worker for dead then; its work must not end with its note
+            logger.warning("%s cannot say that it is %s: %s", self.model.runner, state, error)
 
     def _commit_shadow(self, fence: Fence, every_s: float) -> None:
         now_s = self._environment.monotonic_s()
@@ -173,8 +180,8 @@ class ProjectionRunner:
             self._writer = self._log.writer(f"{self.model.runner}-positions-{self._worker}")
         try:
             self._writer.transact(lambda transaction: transaction.positions(self.model.runner, positions, fence))
-        except Aborted:
-            self._shadow = positions  # only a shadow: the next time will do
+        except (Aborted, Fenced) as error:  # only a shadow: the next time will do, or the next owner
+            logger.debug("%s: the group's positions were not moved: %s", self.model.runner, error)
 
 
 def before(call: Call, stops: Stops) -> bool:

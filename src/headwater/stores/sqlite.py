@@ -251,10 +251,9 @@ class SqliteStore:
                 yield connection
                 with translated(self._path):
                     connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:  # SQLite itself rolls back when the disk is full
+            finally:
+                if connection.in_transaction:  # not committed; SQLite itself rolls back when the disk is full
                     connection.execute("ROLLBACK")
-                raise
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

@@ -10,7 +10,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Protocol
 from urllib.parse import quote
 
@@ -27,17 +27,15 @@ DESCRIBING = frozenset({"table_info", "table_xinfo", "table_list", "index_list",
 
 def connect(path: str, busy_s: float) -> sqlite3.Connection:
     """The writing connection; makes the file when it is missing. Raises: Misuse, Unavailable."""
-    with translated(path):
+    with translated(path), ExitStack() as failing:
         connection = _open(path, busy_s)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA cache_size = -65536")
-            connection.execute("PRAGMA wal_autocheckpoint = 4000")
-            _claim(connection, path)
-        except BaseException:
-            connection.close()
-            raise
+        failing.callback(connection.close)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA cache_size = -65536")
+        connection.execute("PRAGMA wal_autocheckpoint = 4000")
+        _claim(connection, path)
+        failing.pop_all()
         return connection
 
 
@@ -66,10 +64,9 @@ def _claim(connection: sqlite3.Connection, path: str) -> None:
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute(f"PRAGMA user_version = {FORMAT}")
         connection.execute("COMMIT")
-    except BaseException:
+    finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        raise
 
 
 class Readers(Protocol):

@@ -1,0 +1,150 @@
+"""A read model in the reading loop, on every log: shared, handed over, shadowed in its group."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+import headwater as hw
+from headwater.errors import Unavailable
+from headwater.log.memory import MemoryLog
+from headwater.log.opening import open_log
+from headwater.log.port import Log, NewRecord, TopicPartition, TopicSpec
+from headwater.messages.json_codec import JsonCodec
+from headwater.projections.declare import table_of
+from headwater.projections.read_model import read_models_of
+from headwater.projections.runner import ProjectionRunner
+from headwater.projections.waiting import wait_until
+from headwater.stores.memory import MemoryStore
+from tests.projections.trade import OpenTrade, Paid, Reading, append, make_log, placed, raw
+
+PARTITIONS = 3
+LOGS = ["memory", "unkind", "sqlite", pytest.param("kafka", marks=pytest.mark.kafka)]
+
+
+@pytest.fixture(params=LOGS)
+def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
+    log: Log
+    match request.param:
+        case "memory":
+            log = MemoryLog()
+        case "unkind":
+            unkind = log = MemoryLog(gaps=True, late=True, aborts=0.2)
+            print("seed", unkind.seed)
+        case "sqlite":
+            log = open_log(f"sqlite:///{tmp_path}/log.db")
+        case _:
+            log = open_log(request.getfixturevalue("kafka_broker"))
+    yield log
+    log.close()
+
+
+def eventually(found: Callable[[], bool], what: str, timeout_s: float = 30) -> None:
+    pause, deadline_s = threading.Event(), time.monotonic() + timeout_s
+    while not found():
+        assert time.monotonic() < deadline_s, what
+        pause.wait(0.01)
+
+
+def test_workers_share_a_read_model_and_take_over_from_each_other(log: Log) -> None:
+    entity = f"count{uuid4().hex[:8]}"
+    topic = f"{entity}-events"
+
+    class Family(hw.Event, entity=entity):
+        id: hw.Key[str]
+
+    class Counted(Family):
+        by: int
+
+    class Count(hw.Projection):
+        id: hw.Key[str]
+        total: int = 0
+        events: int = 0
+
+        @hw.on(Counted)
+        @hw.on(Counted, key=lambda event, meta: "all")
+        def counted(self, event: Counted) -> None:
+            self.total += event.by
+            self.events += 1
+
+    codec: JsonCodec[Counted] = JsonCodec([Counted])
+
+    def write(first: int, count: int) -> dict[TopicPartition, int]:
+        """Writes events, and returns the positions after them."""
+        after: dict[TopicPartition, int] = {}
+        for n in range(first, first + count):
+            key, partition = f"k{n % 7}", TopicPartition(topic, n % PARTITIONS)
+            [offset] = log.append([NewRecord(*partition, key.encode(), codec.encode(Counted(key, n)))])
+            after[partition] = offset + 1
+        return after
+
+    log.create_topics([TopicSpec(topic, PARTITIONS)])
+    store = MemoryStore()
+    [model] = read_models_of(entity, [Count])
+    runners = [ProjectionRunner(model, log, store, worker=str(n)) for n in range(2)]
+    loops = [runner.loop() for runner in runners]
+    write(0, 100)
+    for loop in loops:
+        loop.start()
+    try:
+        eventually(lambda: all(loop.status.owned for loop in loops), "each owns a part")
+        after = write(100, 100)
+        wait_until(store, model.runner, after, 30, log=log)
+        loops[0].stop()
+        runners[0].close()
+        after = write(200, 50)
+        wait_until(store, model.runner, after, 30, log=log)
+        everything = store.row(table_of(Count), ("all",))
+        assert everything == Count("all", sum(range(250)), 250)
+        assert sum(row.events for row in store.rows(table_of(Count))) == 500
+        assert [note.state for note in store.notes(model.runner)] == ["running"]
+        eventually(
+            lambda: log.committed(model.runner, list(after)) == store.positions(model.runner),
+            "the group shows where the store stands",
+        )
+    finally:
+        for loop, runner in zip(loops, runners, strict=True):
+            loop.stop()
+            runner.close()
+    assert store.notes(model.runner) == []
+    assert [loop.status.last_failure for loop in loops if loop.status.state == "failed"] == []
+
+
+def test_the_loop_tells_why_it_stopped() -> None:
+    log = make_log()
+    append(log, [placed("t1")])
+    log.append([raw(b'{"eventType":"Paid","eventVersion":2,"tradeId":"t","amount":"1"}')])
+    reading = Reading(log, OpenTrade)
+    loop = reading.runner.loop()
+    loop.start()
+    eventually(lambda: not loop.status.alive, "it stopped")
+    assert loop.status.state == "failed"
+    assert loop.status.last_failure is not None
+    assert "version 2 of Paid is newer" in loop.status.last_failure
+    assert [note.state for note in reading.store.notes(reading.model.runner)] == ["failed"]
+
+
+def test_a_store_that_is_locked_for_a_while_fails_nothing() -> None:
+    class Locked(MemoryStore):
+        locked = 3
+
+        def apply(self, *arguments: Any) -> None:
+            if self.locked:
+                self.locked -= 1
+                raise Unavailable("another process keeps it locked")
+            super().apply(*arguments)
+
+    log = make_log()
+    append(log, [placed("t1"), Paid("t0", placed("t0").total)])
+    reading = Reading(log, OpenTrade, store=Locked())
+    loop = reading.runner.loop()
+    loop.start()
+    eventually(lambda: reading.positions == log.ends(list(reading.positions)) != {}, "it read to the end")
+    loop.stop()
+    assert [row.trade_id for row in reading.store.rows(table_of(OpenTrade))] == ["t1"]
