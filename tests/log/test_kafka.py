@@ -11,6 +11,7 @@ import pytest
 from headwater.log.kafka import KafkaLog
 from headwater.log.port import Log
 from headwater.testing.conformance.log import LogConformance
+from headwater.testing.conformance.log.groups import GroupConformance
 from headwater.testing.conformance.log.waiting import MakeLog
 
 pytestmark = pytest.mark.kafka
@@ -42,3 +43,9 @@ class TestKafkaLog(LogConformance):
     session_timeout_s: ClassVar[float] = 2.0
     # The assignors balance partitions without regard to their numbers.
     shares_by_index: ClassVar[bool] = False
+
+
+class TestKafkaLogWithTheNewGroupProtocol(GroupConformance):
+    session_timeout_s: ClassVar[float] = 2.0
+    shares_by_index: ClassVar[bool] = False
+    group_protocol: ClassVar[str] = "consumer"

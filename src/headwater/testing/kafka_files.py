@@ -34,9 +34,7 @@ def java(libraries: Path, *options: str) -> list[str]:
     home = os.environ.get("JAVA_HOME")
     program = str(Path(home) / "bin" / "java") if home else shutil.which("java")
     if program is None:
-        raise Unavailable(
-            "Java is not installed: Kafka needs a Java 17 or later runtime (`./scripts/setup-servers`)"
-        )
+        raise Unavailable("Java is not installed: Kafka needs a Java 17 or later runtime (`./scripts/setup-servers`)")
     # Only the first compiler and a small heap: a fast start and little memory matter more here than peak speed.
     quick = ["-Xms128m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xlog:cds=off"]
     archive = class_archive(libraries)

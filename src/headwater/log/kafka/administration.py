@@ -1,7 +1,6 @@
 """Questions and orders to the cluster: topics, offsets, groups. Each is one or two round trips.
 
-Asked through the admin client, whose connections are its own: a question on a consumer's connection waits
-behind that consumer's fetch.
+Offsets are asked for in `offsets`, everything else through the admin client.
 """
 
 from __future__ import annotations
@@ -14,15 +13,15 @@ from typing import Any
 from confluent_kafka import (
     ConsumerGroupState,
     ConsumerGroupTopicPartitions,
-    IsolationLevel,
     KafkaError,
     KafkaException,
 )
 from confluent_kafka import TopicPartition as KafkaPartition
-from confluent_kafka.admin import ConfigResource, NewTopic, OffsetSpec, ResourceType
+from confluent_kafka.admin import ConfigResource, NewTopic, ResourceType
 
 from headwater.errors import Misuse
-from headwater.log.kafka.connection import Connection
+from headwater.log.kafka.connection import Connection, passes
+from headwater.log.kafka.offsets import Offsets
 from headwater.log.limits import check_specs, unknown_topic
 from headwater.log.port import (
     GroupDescription,
@@ -43,7 +42,11 @@ class Administration:
         self._connection = connection
         self._admin = connection.admin
         self._answer_s = connection.options.answer_timeout_s
+        self._offsets = Offsets(connection)
         self._counts: dict[str, int] = {}
+
+    def close(self) -> None:
+        self._offsets.close()
 
     # Topics
 
@@ -134,43 +137,16 @@ class Administration:
     # Offsets
 
     def begins(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        return self._offsets(partitions, OffsetSpec.earliest(), committed=True)
+        self.check(partitions)
+        return self._offsets.begins(partitions)
 
     def ends(self, partitions: Sequence[TopicPartition], *, committed: bool = True) -> dict[TopicPartition, int]:
-        return self._offsets(partitions, OffsetSpec.latest(), committed=committed)
-
-    def positions_at(
-        self, partitions: Sequence[TopicPartition], timestamp_ms: int
-    ) -> dict[TopicPartition, int]:
-        found = self._offsets(partitions, OffsetSpec.for_timestamp(timestamp_ms), committed=True)
-        later = [partition for partition, offset in found.items() if offset < 0]
-        return {**found, **(self.ends(later) if later else {})}
-
-    def _offsets(
-        self, partitions: Sequence[TopicPartition], at: OffsetSpec, *, committed: bool
-    ) -> dict[TopicPartition, int]:
         self.check(partitions)
-        if not partitions:
-            return {}
-        level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
-        found: dict[TopicPartition, int] = {}
+        return self._offsets.ends(partitions, committed=committed)
 
-        def ask() -> bool:
-            missing = {KafkaPartition(*p): at for p in partitions if p not in found}
-            futures = self._admin.list_offsets(missing, isolation_level=level, request_timeout=self._answer_s)
-            for asked, future in futures.items():
-                try:
-                    result = future.result(timeout=self._answer_s + 5)
-                except KafkaException as error:
-                    if not _passes(error.args[0]):
-                        what = f"asking for offsets of {asked.topic}/{asked.partition}"
-                        raise self._connection.translated(error.args[0], what) from error
-                else:
-                    found[TopicPartition(asked.topic, asked.partition)] = result.offset
-            return len(found) == len(set(partitions))
-
-        self._until(ask, "offsets were not told")
-        return found
+    def positions_at(self, partitions: Sequence[TopicPartition], timestamp_ms: int) -> dict[TopicPartition, int]:
+        self.check(partitions)
+        return self._offsets.at(partitions, timestamp_ms)
 
     # Groups
 
@@ -211,12 +187,12 @@ class Administration:
         except KafkaException as error:
             if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
                 return {}
-            if _passes(error.args[0]):
+            if passes(error.args[0]):
                 return None
             raise self._connection.translated(error.args[0], f"asking for positions of group {group}") from error
         for at in found:
             if at.error is not None:
-                if _passes(at.error):
+                if passes(at.error):
                     return None
                 raise self._connection.translated(at.error, f"asking for the position of group {group}")
         return {
@@ -289,8 +265,7 @@ class Administration:
         from confluent_kafka.admin import AlterConfigOpType, ConfigEntry
 
         entries = [
-            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-            for name, value in settings.items()
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in settings.items()
         ]
         resource = ConfigResource(ResourceType.GROUP, group, incremental_configs=entries)
         for future in self._admin.incremental_alter_configs([resource], request_timeout=self._answer_s).values():
@@ -302,18 +277,6 @@ class Administration:
             if time.monotonic() > deadline:
                 raise self._connection.unavailable(what)
             time.sleep(0.01)
-
-
-def _passes(error: KafkaError) -> bool:
-    """Whether it is only a matter of a moment: a leader or coordinator that is moving, a transaction that ends."""
-    return error.retriable() or error.code() in (
-        KafkaError.UNSTABLE_OFFSET_COMMIT,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.OFFSET_NOT_AVAILABLE,
-    )
 
 
 def _new_topic(spec: TopicSpec, brokers: int) -> NewTopic:

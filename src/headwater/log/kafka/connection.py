@@ -23,9 +23,7 @@ from headwater.errors import HeadwaterError, Misuse, Unavailable
 
 logger = logging.getLogger("headwater.log.kafka")
 
-_NOT_THERE = frozenset(
-    (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
-)
+_NOT_THERE = frozenset((KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION))
 _TOO_LARGE = frozenset((KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE))
 
 
@@ -160,6 +158,18 @@ class Connection:
             else:
                 return
         raise self.unavailable("; ".join(refusals))
+
+
+def passes(error: KafkaError) -> bool:
+    """Whether it is only a matter of a moment: a leader or coordinator that is moving, a transaction that ends."""
+    return error.retriable() or error.code() in (
+        KafkaError.UNSTABLE_OFFSET_COMMIT,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+    )
 
 
 @dataclass(slots=True)

@@ -97,9 +97,7 @@ class KafkaLog:
     def ends(self, partitions: Sequence[TopicPartition], *, committed: bool = True) -> dict[TopicPartition, int]:
         return self._administration.ends(partitions, committed=committed)
 
-    def positions_at(
-        self, partitions: Sequence[TopicPartition], timestamp_ms: int
-    ) -> dict[TopicPartition, int]:
+    def positions_at(self, partitions: Sequence[TopicPartition], timestamp_ms: int) -> dict[TopicPartition, int]:
         return self._administration.positions_at(partitions, timestamp_ms)
 
     def append(self, records: Sequence[NewRecord]) -> list[int]:
@@ -112,9 +110,7 @@ class KafkaLog:
         return self._opened(KafkaReader(self._connection, self._administration, self._counter))
 
     def member(self, group: str, topics: Sequence[str], *, name: str) -> KafkaMember:
-        return self._opened(
-            KafkaMember(self._connection, self._administration, self._counter, group, topics, name)
-        )
+        return self._opened(KafkaMember(self._connection, self._administration, self._counter, group, topics, name))
 
     def writer(self, name: str) -> KafkaWriter:
         outcome = Outcome(self._connection, self._administration)
@@ -143,6 +139,7 @@ class KafkaLog:
             one.close()
         self._appender.close()
         self._index.close()
+        self._administration.close()
 
     def _opened(self, one: Opened) -> Opened:
         with self._lock:

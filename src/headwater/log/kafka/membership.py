@@ -37,9 +37,7 @@ LOST = frozenset(
 )
 """Answers of the group's coordinator that mean: you are no member any more."""
 
-OUTDATED = frozenset(
-    (KafkaError.ILLEGAL_GENERATION, KafkaError.STALE_MEMBER_EPOCH, KafkaError.REBALANCE_IN_PROGRESS)
-)
+OUTDATED = frozenset((KafkaError.ILLEGAL_GENERATION, KafkaError.STALE_MEMBER_EPOCH, KafkaError.REBALANCE_IN_PROGRESS))
 """Answers that mean: a member still, but the group has moved on since the fence was taken."""
 
 _SLICE_S = 0.05

@@ -97,9 +97,8 @@ class _Turn:
         return producer
 
     def close(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            producer.purge()
+        # The client ends with its last reference, without waiting for what is under way.
+        self._producer = None
 
 
 def transactional_settings(connection: Connection, id: str) -> dict[str, object]:
@@ -182,9 +181,7 @@ class KafkaTransaction:
         self.fence = fence
         self.written.positions(group, positions)
         # The committer's id travels with the position: who finds it pending later knows whom to end.
-        wanted = [
-            KafkaPartition(topic, partition, at, self._id) for (topic, partition), at in positions.items()
-        ]
+        wanted = [KafkaPartition(topic, partition, at, self._id) for (topic, partition), at in positions.items()]
         self._repeat(lambda: producer.send_offsets_to_transaction(wanted, fence.metadata, self._answer_s), "positions")
 
     def commit(self) -> None:
