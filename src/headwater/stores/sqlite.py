@@ -38,7 +38,15 @@ from headwater.stores.port import (
     refuse_changed_shape,
 )
 from headwater.stores.sqlite_files import FileReaders, OneConnection, Readers, connect, translated
-from headwater.stores.sqlite_tables import SCHEMA, SqliteTable, quoted, table_name
+from headwater.stores.sqlite_tables import (
+    SCHEMA,
+    SqliteTable,
+    quoted,
+    stored_positions,
+    stored_shape,
+    stored_view,
+    table_name,
+)
 
 R = TypeVar("R")
 MEMORY = ":memory:"
@@ -94,7 +102,7 @@ class SqliteStore:
             tables = connection.execute("SELECT name, version FROM hw_tables WHERE runner = ?", (runner,)).fetchall()
             for name, version in tables:
                 connection.execute(f"DROP TABLE {table_name(name, version)}")
-                view = _view(connection, name)
+                view = stored_view(connection, name)
                 if view is not None and view.endswith(f" FROM {table_name(name, version)}"):
                     connection.execute(f"DROP VIEW {quoted(name)}")
                 self._tables.pop((name, version), None)
@@ -103,12 +111,12 @@ class SqliteStore:
 
     def positions(self, runner: str) -> dict[TopicPartition, int]:
         with self._reading() as connection:
-            return _positions(connection, runner)
+            return stored_positions(connection, runner)
 
     def apply(self, runner: str, start: Positions, to: Positions, work: Callable[[SqliteLoading], None]) -> None:
         with self._transaction() as connection:
             with translated(self._path):
-                stored = _positions(connection, runner)
+                stored = stored_positions(connection, runner)
             for partition in to:
                 if stored.get(partition) != start.get(partition):
                     raise StaleRunner(
@@ -213,7 +221,7 @@ class SqliteStore:
         if found is not None and found.schema.row is schema.row:
             return found
         with self._reading() as connection:
-            stored = _stored_shape(connection, schema)
+            stored = stored_shape(connection, schema)
         if stored is None:
             raise Unavailable(f"{self._path} has no table {schema.title} yet: start the process that runs it")
         refuse_changed_shape(schema, stored[1])
@@ -221,7 +229,7 @@ class SqliteStore:
         return table
 
     def _open(self, connection: sqlite3.Connection, runner: str, schema: TableSchema[Any]) -> SqliteTable:
-        stored = _stored_shape(connection, schema)
+        stored = stored_shape(connection, schema)
         table = SqliteTable(schema, self._variables)
         if stored is None:
             shape = json.encode(schema.shape).decode()
@@ -236,7 +244,7 @@ class SqliteStore:
                     'give one of the two read models another name="…"'
                 )
             refuse_changed_shape(schema, stored[1])
-        if _view(connection, schema.name) != table.view:
+        if stored_view(connection, schema.name) != table.view:
             connection.execute(f"DROP VIEW IF EXISTS {quoted(schema.name)}")
             connection.execute(table.view)
         return table
@@ -290,20 +298,3 @@ class SqliteLoading:
     def delete(self, table: TableSchema[Any], keys: Collection[Key]) -> None:
         with translated(self._path):
             self._table(table).delete(self._connection, keys)
-
-
-def _positions(connection: sqlite3.Connection, runner: str) -> dict[TopicPartition, int]:
-    rows = connection.execute("SELECT topic, part, next FROM hw_positions WHERE runner = ?", (runner,))
-    return {TopicPartition(topic, partition): position for topic, partition, position in rows}
-
-
-def _view(connection: sqlite3.Connection, name: str) -> str | None:
-    found = connection.execute("SELECT sql FROM sqlite_master WHERE type = 'view' AND name = ?", (name,)).fetchone()
-    return None if found is None else str(found[0])
-
-
-def _stored_shape(connection: sqlite3.Connection, schema: TableSchema[Any]) -> tuple[str, dict[str, str]] | None:
-    found = connection.execute(
-        "SELECT runner, shape FROM hw_tables WHERE name = ? AND version = ?", (schema.name, schema.version)
-    ).fetchone()
-    return None if found is None else (found[0], json.decode(found[1], type=dict[str, str]))

@@ -7,8 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import json
 
 from headwater.errors import Misuse
+from headwater.log.port import TopicPartition
 from headwater.stores.cells import Columns
 from headwater.stores.port import Key, TableSchema, key_of_row
 from headwater.stores.shapes import without_none
@@ -34,6 +36,23 @@ def quoted(name: str) -> str:
 
 def table_name(name: str, version: int) -> str:
     return quoted(f"{name}_v{version}")
+
+
+def stored_positions(connection: sqlite3.Connection, runner: str) -> dict[TopicPartition, int]:
+    rows = connection.execute("SELECT topic, part, next FROM hw_positions WHERE runner = ?", (runner,))
+    return {TopicPartition(topic, partition): position for topic, partition, position in rows}
+
+
+def stored_view(connection: sqlite3.Connection, name: str) -> str | None:
+    found = connection.execute("SELECT sql FROM sqlite_master WHERE type = 'view' AND name = ?", (name,)).fetchone()
+    return None if found is None else str(found[0])
+
+
+def stored_shape(connection: sqlite3.Connection, schema: TableSchema[Any]) -> tuple[str, dict[str, str]] | None:
+    found = connection.execute(
+        "SELECT runner, shape FROM hw_tables WHERE name = ? AND version = ?", (schema.name, schema.version)
+    ).fetchone()
+    return None if found is None else (found[0], json.decode(found[1], type=dict[str, str]))
 
 
 class SqliteTable:
