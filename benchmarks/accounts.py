@@ -9,7 +9,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+
+import msgspec
 
 import headwater as hw
 
@@ -69,7 +70,7 @@ class Account(hw.Aggregate[AccountEvent]):
         self.cents -= event.cents
 
 
-class Order(NamedTuple):
+class Order(msgspec.Struct, frozen=True):
     """What is asked of an account: a deposit, or (negative cents) a withdrawal."""
 
     account_id: str

@@ -41,7 +41,9 @@ Callers = AbstractContextManager[tuple[Many, One]]
 
 @contextmanager
 def library(url: str) -> Iterator[tuple[Many, One]]:
-    with hw.App("bench", aggregates=[Account], partitions=bare.PARTITIONS).run(url) as shop:
+    with hw.App("bench", aggregates=[Account], partitions=bare.PARTITIONS).run(
+        url, only=["commands"], store="memory://"
+    ) as shop:
 
         def many(orders: Sequence[Order]) -> tuple[int, int]:
             accepted = refused = 0
@@ -69,12 +71,12 @@ def floor(bootstrap: str, name: str, headers: bool) -> Iterator[tuple[Many, One]
     with KafkaFloor(bootstrap, name, headers=headers) as hand:
 
         def many(orders: Sequence[Order]) -> tuple[int, int]:
-            replies = hand.send_many((bare.command(*order) for order in orders), IN_FLIGHT)
+            replies = hand.send_many((bare.command(order.account_id, order.cents) for order in orders), IN_FLIGHT)
             accepted = sum(reply.outcome == "accepted" for reply in replies)
             return accepted, len(replies) - accepted
 
         def one(order: Order) -> bool:
-            return hand.send(bare.command(*order)).outcome == "accepted"
+            return hand.send(bare.command(order.account_id, order.cents)).outcome == "accepted"
 
         yield many, one
 

@@ -40,7 +40,9 @@ Service = tuple[Call, Callable[[Sequence[str]], None], Callable[[str], int]]
 
 @contextmanager
 def library(directory: Path) -> Iterator[Service]:
-    with hw.App("bench", aggregates=[Account]).run(f"sqlite:///{directory / 'log.db'}") as shop:
+    with hw.App("bench", aggregates=[Account]).run(
+        f"sqlite:///{directory / 'log.db'}", only=["commands"], store="memory://"
+    ) as shop:
 
         def call(order: Order) -> bool:
             try:

@@ -84,15 +84,15 @@ class Behaviour(Generic[A]):
     def decode_state(self, raw: bytes) -> A:
         return self._decoder.decode(raw)
 
-    def decide(self, state: A, raw: bytes, command: Command, meta: Meta) -> Sequence[Event]:
+    def decide(self, state: A, raw: bytes, command: Command, meta: Callable[[], Meta]) -> Sequence[Event]:
         """The events that answer a command (none: accepted, nothing happened).
 
-        Arguments: state and raw: the same state, as an object and as bytes.
+        Arguments: state and raw: the same state, as an object and as bytes; meta: called only if it is wanted.
         Raises: Rejected: by the handler. Broken: the state was changed, or what came back is no event of this
         entity. Whatever else the handler raises passes through.
         """
         function, wants_meta = self._deciders[type(command)]
-        answer = function(state, command, meta) if wants_meta else function(state, command)
+        answer = function(state, command, meta()) if wants_meta else function(state, command)
         if self.encode_state(state) != raw:
             raise Broken("it changed the state; only @evolves methods may, from an event")
         if answer is None:

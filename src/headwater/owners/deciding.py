@@ -12,7 +12,6 @@ from __future__ import annotations
 import traceback
 import zlib
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -24,10 +23,11 @@ from headwater.log.port import NewRecord, Record
 from headwater.log.topology import commands_topic
 from headwater.messages.builtin import Append, Get
 from headwater.messages.declare import Command, Event
-from headwater.messages.envelope import Meta, event_headers, time_text
+from headwater.messages.envelope import Meta
 from headwater.messages.json_codec import JsonCodec, Unreadable
 from headwater.messages.rejection import Rejected, rejection_to_wire
 from headwater.owners.arriving import Arrived
+from headwater.owners.envelopes import Envelope, Moment, Writer
 from headwater.owners.replies import Reply
 from headwater.owners.state_record import Entry, Remembered, StateRecord
 
@@ -35,14 +35,6 @@ ANY_CONTENT = -1
 """The fingerprint of a command that is only known by the events it left."""
 
 NULL = msgspec.Raw(b"null")
-
-
-class Moment(NamedTuple):
-    """The time of a batch, taken once: as a datetime, as text and in milliseconds."""
-
-    time: datetime
-    text: str
-    ms: int
 
 
 class NewEvent(NamedTuple):
@@ -104,7 +96,8 @@ class Decider:
         done_before: Callable[[Arrived], bool],
     ) -> None:
         self.behaviour, self.entity, self.schema = behaviour, behaviour.entity, behaviour.schema
-        self._source, self._new_id, self._done_before = source, new_id, done_before
+        self._new_id, self._done_before = new_id, done_before
+        self._writer = Writer(behaviour.entity, source)
         self._commands: JsonCodec[Command] = JsonCodec(
             [*behaviour.commands, Append, Get], type_field="commandType", version_field="commandVersion"
         )
@@ -180,8 +173,9 @@ class Decider:
     def _decide(self, entry: Entry, arrived: Arrived, message: Command, fingerprint: int, now: Moment) -> Step:
         handler = type(message).__hw__.wire_name
         try:
-            events = self._events_of(entry, arrived, message, now)
-            staged = self._apply(entry, arrived, events, now)
+            envelope = Envelope(self._writer, arrived, entry.id, now)
+            events = self._events_of(entry, message, envelope)
+            staged = self._apply(entry, events, envelope)
         except Rejected as refusal:
             self._restore(entry)
             body = msgspec.Raw(rejection_to_wire(refusal))
@@ -200,27 +194,11 @@ class Decider:
             entry.sources[arrived.source.stream] = max(at, entry.sources.get(arrived.source.stream, at))
         return Step(arrived, entry, self._reply(entry, arrived, events=len(staged)), staged, True)
 
-    def _events_of(self, entry: Entry, arrived: Arrived, message: Command, now: Moment) -> Sequence[Event]:
+    def _events_of(self, entry: Entry, message: Command, envelope: Envelope) -> Sequence[Event]:
         if type(message) is Append:
             return self._appended(entry, message)
-        happened = arrived.time or now.time
-        meta = Meta(
-            id=arrived.id,
-            type=type(message).__hw__.wire_name,
-            time=happened,
-            recorded=now.time,
-            entity=self.behaviour.entity,
-            entity_id=entry.id,
-            version=entry.version,
-            command_id=arrived.id,
-            causation_id=None,
-            correlation_id=arrived.correlation_id or arrived.id,
-            actor=arrived.actor,
-            topic="",
-            partition=arrived.partition,
-            offset=arrived.offset,
-        )
-        return self.behaviour.decide(entry.state, entry.raw, message, meta)
+        decide = self.behaviour.decide
+        return decide(entry.state, entry.raw, message, lambda: envelope.of_command(type(message), entry.version))
 
     def _appended(self, entry: Entry, message: Append) -> Sequence[Event]:
         events = []
@@ -232,55 +210,23 @@ class Decider:
             events.append(event)
         return events
 
-    def _apply(self, entry: Entry, arrived: Arrived, events: Sequence[Event], now: Moment) -> list[NewEvent]:
+    def _apply(self, entry: Entry, events: Sequence[Event], envelope: Envelope) -> list[NewEvent]:
         """Folds the events into the entry and makes their records."""
         if not events:
             return []
         behaviour, count = self.behaviour, len(events)
-        happened = arrived.time or now.time
-        happened_text = now.text if arrived.time is None else time_text(happened)
-        happened_ms = now.ms if arrived.time is None else int(happened.timestamp() * 1000)
-        correlation = arrived.correlation_id or arrived.id
         state, version, made = entry.state, entry.version, []
         for index, event in enumerate(events):
             version += 1
-            event_id = self._new_id()
-            info = type(event).__hw__
-            headers = event_headers(
-                id=event_id,
-                source=self._source,
-                type=info.wire_name,
-                time=happened_text,
-                subject=entry.id,
-                entity_version=version,
-                causation_id=arrived.id,
-                correlation_id=correlation,
-                command_id=arrived.id,
-                actor=arrived.actor,
-                recorded=now.text,
-                commit=(arrived.id, index, count),
-            )
+            kind, event_id = type(event), self._new_id()
 
-            def meta(event_id: str = event_id, version: int = version, wire_name: str = info.wire_name) -> Meta:
-                return Meta(
-                    id=event_id,
-                    type=wire_name,
-                    time=happened,
-                    recorded=now.time,
-                    entity=behaviour.entity,
-                    entity_id=entry.id,
-                    version=version,
-                    command_id=arrived.id,
-                    causation_id=arrived.id,
-                    correlation_id=correlation,
-                    actor=arrived.actor,
-                    topic="",
-                    partition=arrived.partition,
-                    offset=-1,
-                )
+            def meta(kind: type[Event] = kind, event_id: str = event_id, version: int = version) -> Meta:
+                return envelope.of_event(kind, event_id, version)
 
             state = behaviour.evolve(state, event, meta)
-            made.append(NewEvent(behaviour.events.encode(event, happened), headers, happened_ms))
+            value = behaviour.events.encode(event, envelope.happened)
+            headers = envelope.headers(kind, event_id, version, index, count)
+            made.append(NewEvent(value, headers, envelope.happened_ms))
         raw = behaviour.encode_state(state)
         entry.state, entry.raw, entry.version = state, raw, version
         return made

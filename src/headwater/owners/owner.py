@@ -29,9 +29,9 @@ from headwater.log.port import (
     Transaction,
 )
 from headwater.log.topology import commands_topic, events_topic, owners_group, replies_topic, state_topic
-from headwater.messages.envelope import time_text
 from headwater.owners.arriving import Arrived, from_record
-from headwater.owners.deciding import Moment, Step, StepMaker
+from headwater.owners.deciding import Step, StepMaker
+from headwater.owners.envelopes import Moment
 from headwater.owners.replies import encode_reply
 from headwater.owners.restore import PartitionMemory, restore
 from headwater.owners.state_record import Entry, decode_value, encode_entry
@@ -215,8 +215,7 @@ class Owner:
 
     def _carry_out(self, work: Sequence[Arrived], positions: dict[TopicPartition, int], fence: Fence) -> None:
         """Decides the commands, commits the outcome, then answers. The lock is held."""
-        time = self._environment.now()
-        now = Moment(time, time_text(time), int(time.timestamp() * 1000))
+        now = Moment.of(self._environment.now())
         carry_out, entry_of = self._maker.carry_out, self._entry
         stopped: dict[int, str] = {}
         steps: list[Step] = []
@@ -291,7 +290,7 @@ class Owner:
         offsets = tx.append(
             [
                 NewRecord(
-                    self._events, s.arrived.partition, s.arrived.key, event.value, (*event.headers, mark), event.time_ms
+                    self._events, s.arrived.partition, s.arrived.key, event.value, [*event.headers, mark], event.time_ms
                 )
                 for s in steps
                 for event in s.events

@@ -21,7 +21,8 @@ from headwater.messages.declare import Command, Event, key_of
 from headwater.messages.envelope import Meta, command_headers, read_meta
 from headwater.messages.json_codec import JsonCodec, Unreadable
 from headwater.owners.arriving import Arrived, Source, source_text
-from headwater.owners.deciding import Moment, Step
+from headwater.owners.deciding import Step
+from headwater.owners.envelopes import Moment
 from headwater.owners.replies import Reply
 from headwater.owners.state_record import Entry, StateRecord
 from headwater.processes.declare import ProcessShape
