@@ -134,9 +134,9 @@ def bank(project: Path, shell: Shell) -> Iterator[Shop]:
         yield shop
 
 
-def an_app(directory: Path) -> App:
-    """The app that `directory` has written."""
+def an_app(directory: Path, module: str = "bankapp") -> App:
+    """The app in a module of the directory."""
     if str(directory) not in sys.path:
         sys.path.insert(0, str(directory))
-    app: App = importlib.import_module("bankapp").app
+    app: App = importlib.import_module(module).app
     return app

@@ -150,17 +150,3 @@ def test_a_foreign_record_is_told_with_its_place(shell: Shell, project: Path, st
     log.close()
     told = process.err.get(timeout=DEADLINE_S)
     assert f"topic account-commands, partition 3, offset {offset}" in told
-
-
-def test_a_command_without_an_answer_may_be_sent_again_as_it_is_told(
-    shell: Shell, project: Path, started: list[Process]
-) -> None:
-    started.append(process := Process())
-    process.said()
-    process.popen.send_signal(signal.SIGSTOP)
-    ended = shell("""send Deposit '{"accountId":"1","amount":"5"}' --timeout 0.3""")
-    process.popen.send_signal(signal.SIGCONT)
-    assert ended.code == 3
-    assert "it may still be carried out" in ended.error
-    assert shell(ended.next.removeprefix("hw ")).one["version"] == 1
-    assert shell("get account 1").one["balance"] == "5", "once, and not twice"

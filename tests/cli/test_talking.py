@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -63,6 +64,52 @@ def test_cents_do_not_pass_through_a_float(shell: Shell, account: Shop) -> None:
     assert account.get(Account, "1").balance == Decimal("1234567890123456.01")
 
 
+SLOW_APP = """
+import threading
+
+import headwater as hw
+
+gate = threading.Event()
+
+
+class SlowEvent(hw.Event, entity="slow"):
+    slow: hw.Key[str]
+
+
+class Done(SlowEvent):
+    pass
+
+
+class SlowCommand(hw.Command, entity="slow"):
+    slow: hw.Key[str]
+
+
+class Do(SlowCommand):
+    pass
+
+
+class Slow(hw.Aggregate[SlowEvent]):
+    @hw.decides
+    def do(self, command: Do) -> Done:
+        gate.wait(20)
+        return Done(command.slow)
+
+
+app = hw.App("slow", aggregates=[Slow])
+"""
+
+
+def test_a_command_without_an_answer_may_be_sent_again_as_it_is_told(shell: Shell, directory: Path) -> None:
+    (directory / "slow.py").write_text(SLOW_APP)
+    (directory / "headwater.toml").write_text('app = "slow:app"\non = "sqlite:///slow.db"\n')
+    with an_app(directory, "slow").run("sqlite:///slow.db"):
+        ended = shell("""send Do '{"slow":"1"}' --timeout 0.2""")
+        sys.modules["slow"].gate.set()
+        assert ended.code == 3
+        assert "it may still be carried out" in ended.error
+        assert shell(ended.next.removeprefix("hw ")).one["version"] == 1, "once, and not twice"
+
+
 # --- get, history
 
 
@@ -100,7 +147,7 @@ def test_the_history_has_each_event_with_what_is_known_of_it(shell: Shell, accou
 
 def test_read_models_are_asked_in_sql_while_the_app_runs(shell: Shell, account: Shop) -> None:
     receipt = account.send(Deposit("1", Decimal("2.50")))
-    account.query("SELECT * FROM balance", into=dict, after=receipt)
+    account.query("SELECT balance FROM balance", into=Decimal, after=receipt)
     assert shell("query 'SELECT * FROM balance'").one == {"account_id": "1", "balance": "2.50"}
     assert shell("query 'SELECT balance FROM balance WHERE account_id = ?' 1").one == {"balance": "2.50"}
     assert shell("query 'SELECT balance FROM balance WHERE account_id = ?' 2").rows == []
@@ -126,7 +173,7 @@ def test_read_models_are_asked_in_sql_when_nothing_runs(shell: Shell, project: P
     with an_app(project).run("sqlite:///bank.db") as shop:
         shop.send(Open("1", "ann"))
         receipt = shop.send(Deposit("1", Decimal("2.50")))
-        shop.query("SELECT * FROM balance", into=dict, after=receipt)
+        shop.query("SELECT balance FROM balance", into=Decimal, after=receipt)
     assert shell("query 'SELECT * FROM balance'").one == {"account_id": "1", "balance": "2.50"}
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from headwater.cli.asking import connected
@@ -42,7 +40,10 @@ def command(
     """
     project = Project(app, on, store, verb="query")
     found = project.load()
-    with connected(project, found, read_models=True) as (shop, _):
+    with connected(project, found, read_models=True) as (_, running):
+        assert running.models is not None
         with then(Misuse, f'hw query "{TABLES}"{project.flags}'), then(NotYet, f"hw lag{project.flags}"):
-            rows = shop.query(sql, *arguments, into=dict[str, Any], after=after, timeout_s=timeout)
-        show_rows(form, list(rows[0]) if rows else [], rows, empty="no rows")
+            running.models.wait_for(sql, after, timeout)
+            answer = running.models.answer(sql, arguments)
+            rows = list(answer.dicts())
+        show_rows(form, answer.columns, rows, empty="no rows")

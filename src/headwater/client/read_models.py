@@ -117,10 +117,14 @@ class ReadModels:
 
     def query(self, sql: str, arguments: tuple[Any, ...], into: type[T], after: After, timeout_s: float) -> list[T]:
         """See `Shop.query`."""
+        self.wait_for(sql, after, timeout_s)
+        return list(rows_as(self.answer(sql, arguments), into))
+
+    def wait_for(self, sql: str, after: After, timeout_s: float) -> None:
+        """Waits until the read models that a query names include what `after` speaks of. Raises: NotYet, Misuse."""
         words = set(re.findall(r"\w+", sql.lower()))
         named = [model for model in self._models if any(table.name in words for table in model.tables)]
         self._wait(named, after, timeout_s)
-        return list(rows_as(self.answer(sql, arguments), into))
 
     def answer(self, sql: str, arguments: Sequence[object] = ()) -> Answer:
         """The answer to SQL as columns and tuples. Raises: Misuse."""
