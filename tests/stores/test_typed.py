@@ -60,6 +60,10 @@ def test_one_column_may_be_asked_for_by_its_type(store: MemoryStore) -> None:
     assert ask(store, "SELECT 1 AS a, 'x' AS b", dict) == [{"a": 1, "b": "x"}]
 
 
+def test_a_mapping_has_the_columns_names_however_many_they_are(store: MemoryStore) -> None:
+    assert ask(store, "SELECT 'x' AS b", dict[str, Any]) == [{"b": "x"}]
+
+
 @pytest.mark.parametrize(
     ("sql", "words"),
     [

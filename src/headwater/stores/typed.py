@@ -6,8 +6,8 @@ are turned into the field's type as the stores wrote them: decimals and times fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar, get_origin
 
 import msgspec
 
@@ -20,12 +20,12 @@ T = TypeVar("T")
 
 
 def rows_as(answer: Answer, into: type[T]) -> Iterator[T]:
-    """The rows, each as one `into`: a class of `hw.Value` or any Struct, or, for a single column, its type.
+    """The rows, each as one `into`: a class of `hw.Value` or any Struct, a mapping, or, for a single column, its type.
 
     Raises: Misuse: a field without default has no column, or a cell does not fit.
     """
     if not isinstance(into, msgspec.StructMeta):
-        single = len(answer.columns) == 1
+        single = len(answer.columns) == 1 and not issubclass(get_origin(into) or into, Mapping)
         for row in answer:
             yield _converted(row[0] if single else dict(zip(answer.columns, row, strict=True)), into)
         return
