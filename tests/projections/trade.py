@@ -135,6 +135,7 @@ class Reading:
     def start(self, model: ReadModel | None = None) -> None:
         self.model = model or self.model
         self.runner = ProjectionRunner(self.model, self.log, self.store)
+        self.runner._shadowed_s = float("inf")  # there is no group here whose positions could follow
         partitions = [
             TopicPartition(topic.name, p)
             for topic in self.model.topics

@@ -84,7 +84,7 @@ class ProjectionRunner:
                 )
             self._positions.pop(partition, None)
             if partition in stored:
-                self._positions[partition] = stored[partition]
+                self._positions[partition] = self._shadow[partition] = stored[partition]
         self._owned.update(partitions)
         self._failure = None
         self._note("running")
@@ -182,6 +182,7 @@ class ProjectionRunner:
             self._writer.transact(lambda transaction: transaction.positions(self.model.runner, positions, fence))
         except (Aborted, Fenced) as error:  # only a shadow: the next time will do, or the next owner
             logger.debug("%s: the group's positions were not moved: %s", self.model.runner, error)
+            self._shadow = positions
 
 
 def before(call: Call, stops: Stops) -> bool:
