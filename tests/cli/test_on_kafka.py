@@ -11,7 +11,7 @@ import pytest
 from tests.cli.conftest import Shell
 from tests.cli.test_run import Process
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 TILL_APP = """
 from decimal import Decimal
