@@ -14,13 +14,13 @@ from confluent_kafka import (
     ConsumerGroupState,
     ConsumerGroupTopicPartitions,
     KafkaError,
-    KafkaException,
+    TopicCollection,
 )
 from confluent_kafka import TopicPartition as KafkaPartition
-from confluent_kafka.admin import ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from headwater.errors import Misuse
-from headwater.log.kafka.connection import Connection, passes
+from headwater.log.kafka.connection import PATIENCE, Connection, passes
 from headwater.log.kafka.offsets import Offsets
 from headwater.log.limits import check_specs, unknown_topic
 from headwater.log.port import (
@@ -36,11 +36,10 @@ _NEVER_ROLLS_BY_TIME = str(2**63 - 1)
 
 
 class Administration:
-    """Arguments: connection."""
+    """Thread-safe. Arguments: connection."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._admin = connection.admin
         self._answer_s = connection.options.answer_timeout_s
         self._offsets = Offsets(connection)
         self._counts: dict[str, int] = {}
@@ -56,16 +55,12 @@ class Administration:
         missing = {spec.name: spec for spec in specs if spec.name not in there}
         if not missing:
             return
-        brokers = len(self._metadata().brokers)
-        futures = self._admin.create_topics(
-            [_new_topic(spec, brokers) for spec in missing.values()], request_timeout=self._answer_s
-        )
-        for name, future in futures.items():
-            try:
-                future.result(timeout=self._answer_s + 5)
-            except KafkaException as error:
-                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise self._connection.translated(error.args[0], f"creating topic {name}") from error
+        brokers = len(self._connection.metadata(self._answer_s).brokers)
+        wanted = [_new_topic(spec, brokers) for spec in missing.values()]
+        answers = self._connection.ask("creating topics", lambda admin: admin.create_topics(wanted, **PATIENCE))
+        for name, answer in answers.items():
+            if isinstance(answer, KafkaError) and answer.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise self._connection.translated(answer, f"creating topic {name}")
         # The brokers learn of a topic a moment after its creation was confirmed.
         self._until(lambda: missing.keys() <= self.partition_counts().keys(), "new topics were not seen")
 
@@ -75,15 +70,14 @@ class Administration:
             return {}
         ids = self._topic_ids(counts)
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in ids]
+        answers = self._connection.ask("describing topics", lambda admin: admin.describe_configs(resources, **PATIENCE))
         found = {}
-        for resource, future in self._admin.describe_configs(resources, request_timeout=self._answer_s).items():
-            try:
-                settings = future.result(timeout=self._answer_s + 5)
-            except KafkaException as error:
-                if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    continue  # deleted a moment ago
-                raise self._connection.translated(error.args[0], f"describing topic {resource.name}") from error
-            found[resource.name] = _description(resource.name, ids[resource.name], counts[resource.name], settings)
+        for resource, settings in answers.items():
+            name = resource.name
+            if not isinstance(settings, KafkaError):
+                found[name] = _description(name, ids[name], counts[name], settings)
+            elif settings.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:  # else deleted a moment ago
+                raise self._connection.translated(settings, f"describing topic {name}")
         return found
 
     def topic_id(self, topic: str) -> str:
@@ -97,7 +91,7 @@ class Administration:
         """The partition count of every topic but Kafka's own, as it is now."""
         self._counts = {
             name: len(topic.partitions)
-            for name, topic in self._metadata().topics.items()
+            for name, topic in self._connection.metadata(self._answer_s).topics.items()
             if not name.startswith("__") and topic.error is None
         }
         return self._counts
@@ -115,23 +109,15 @@ class Administration:
             if not 0 <= partition < self.partition_count(topic):
                 raise unknown_topic(f"{topic} with a partition {partition}")
 
-    def _metadata(self) -> Any:
-        try:
-            return self._admin.list_topics(timeout=self._answer_s)
-        except KafkaException as error:
-            raise self._connection.translated(error.args[0], "asking for the topics") from error
-
     def _topic_ids(self, topics: Iterable[str]) -> dict[str, str]:
-        from confluent_kafka import TopicCollection
-
-        found = {}
         wanted = TopicCollection(list(topics))
-        for name, future in self._admin.describe_topics(wanted, request_timeout=self._answer_s).items():
-            try:
-                found[name] = str(future.result(timeout=self._answer_s + 5).topic_id)
-            except KafkaException as error:
-                if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    raise self._connection.translated(error.args[0], f"describing topic {name}") from error
+        answers = self._connection.ask("describing topics", lambda admin: admin.describe_topics(wanted, **PATIENCE))
+        found = {}
+        for name, answer in answers.items():
+            if not isinstance(answer, KafkaError):
+                found[name] = str(answer.topic_id)
+            elif answer.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise self._connection.translated(answer, f"describing topic {name}")
         return found
 
     # Offsets
@@ -179,22 +165,22 @@ class Administration:
         asked = ConsumerGroupTopicPartitions(
             group, None if partitions is None else [KafkaPartition(*partition) for partition in partitions]
         )
-        futures = self._admin.list_consumer_group_offsets(
-            [asked], require_stable=stable, request_timeout=self._answer_s
-        )
-        try:
-            found = futures[group].result(timeout=self._answer_s + 5).topic_partitions
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+        what = f"asking for positions of group {group}"
+        answer = self._connection.ask(
+            what, lambda admin: admin.list_consumer_group_offsets([asked], require_stable=stable, **PATIENCE)
+        )[group]
+        if isinstance(answer, KafkaError):
+            if answer.code() == KafkaError.GROUP_ID_NOT_FOUND:
                 return {}
-            if passes(error.args[0]):
+            if passes(answer):
                 return None
-            raise self._connection.translated(error.args[0], f"asking for positions of group {group}") from error
+            raise self._connection.translated(answer, what)
+        found = answer.topic_partitions
         for at in found:
             if at.error is not None:
                 if passes(at.error):
                     return None
-                raise self._connection.translated(at.error, f"asking for the position of group {group}")
+                raise self._connection.translated(at.error, what)
         return {
             TopicPartition(at.topic, at.partition): (at.offset, at.metadata or "") for at in found if at.offset >= 0
         }
@@ -212,15 +198,15 @@ class Administration:
         wanted = ConsumerGroupTopicPartitions(
             group, [KafkaPartition(topic, partition, at) for (topic, partition), at in positions.items()]
         )
-        futures = self._admin.alter_consumer_group_offsets([wanted], request_timeout=self._answer_s)
-        try:
-            results = futures[group].result(timeout=self._answer_s + 5).topic_partitions
-        except KafkaException as error:
-            # Somebody joined since: the broker refuses, and so do we.
-            raise self._refused(error.args[0], group) from error
-        for at in results:
-            if at.error is not None:
-                raise self._refused(at.error, group)
+        answer = self._connection.ask(
+            f"setting positions of group {group}",
+            lambda admin: admin.alter_consumer_group_offsets([wanted], **PATIENCE),
+        )[group]
+        # Somebody may have joined since: then the broker refuses, and so do we.
+        failures = [answer] if isinstance(answer, KafkaError) else [at.error for at in answer.topic_partitions]
+        for failure in failures:
+            if failure is not None:
+                raise self._refused(failure, group)
 
     def _refused(self, error: KafkaError, group: str) -> Exception:
         if error.code() in (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.NON_EMPTY_GROUP):
@@ -228,9 +214,11 @@ class Administration:
         return self._connection.translated(error, f"setting positions of group {group}")
 
     def groups(self) -> list[GroupDescription]:
-        listing = self._connection.wait(
-            self._admin.list_consumer_groups(request_timeout=self._answer_s), "listing groups"
-        )
+        listing = self._connection.ask("listing groups", lambda admin: {None: admin.list_consumer_groups(**PATIENCE)})[
+            None
+        ]
+        if isinstance(listing, KafkaError):
+            raise self._connection.translated(listing, "listing groups")
         names = sorted(group.group_id for group in listing.valid)
         descriptions = self._described(names)
         with ThreadPoolExecutor(8) as asking:
@@ -257,19 +245,27 @@ class Administration:
     def _described(self, groups: Sequence[str]) -> Mapping[str, Any]:
         if not groups:
             return {}
-        futures = self._admin.describe_consumer_groups(list(groups), request_timeout=self._answer_s)
-        return {name: self._connection.wait(future, f"describing group {name}") for name, future in futures.items()}
+        answers = self._connection.ask(
+            "describing groups", lambda admin: admin.describe_consumer_groups(list(groups), **PATIENCE)
+        )
+        for name, answer in answers.items():
+            if isinstance(answer, KafkaError):
+                raise self._connection.translated(answer, f"describing group {name}")
+        return answers
 
     def configure_group(self, group: str, settings: Mapping[str, str]) -> None:
         """Sets a group's own settings (KIP-848)."""
-        from confluent_kafka.admin import AlterConfigOpType, ConfigEntry
-
         entries = [
             ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in settings.items()
         ]
         resource = ConfigResource(ResourceType.GROUP, group, incremental_configs=entries)
-        for future in self._admin.incremental_alter_configs([resource], request_timeout=self._answer_s).values():
-            self._connection.wait(future, f"setting the time-out of group {group}")
+        answers = self._connection.ask(
+            f"setting the time-out of group {group}",
+            lambda admin: admin.incremental_alter_configs([resource], **PATIENCE),
+        )
+        for answer in answers.values():
+            if isinstance(answer, KafkaError):
+                raise self._connection.translated(answer, f"setting the time-out of group {group}")
 
     def _until(self, done: Callable[[], bool], what: str, patience_s: float | None = None) -> None:
         deadline = time.monotonic() + (self._answer_s if patience_s is None else patience_s)

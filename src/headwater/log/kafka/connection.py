@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import sys
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,13 @@ logger = logging.getLogger("headwater.log.kafka")
 
 _NOT_THERE = frozenset((KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION))
 _TOO_LARGE = frozenset((KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE))
+
+
+PATIENCE = {"request_timeout": 600.0}
+"""The admin client's own time limit, far above ours. A request of it that ran out while it waited for a group's
+coordinator is carried out all the same when the coordinator comes back, on freed memory, and that ends the whole
+process (seen with librdkafka 2.16.0). So we stop waiting ourselves, and drop the client with all that it has under
+way."""
 
 
 def cache_directory() -> Path:
@@ -96,13 +104,9 @@ class Connection:
         self.bootstrap, self.options = bootstrap, options
         # Part of transactional and client ids: tells this process from its predecessors under the same name.
         self.process = uuid.uuid4().hex[:12]
+        self._admin: AdminClient | None = None
         self._knock()
-        self.admin = AdminClient({**self.settings(), "client.id": f"headwater@{self.process}", "log_level": 0})
-        try:
-            metadata: Any = self.admin.list_topics(timeout=options.connect_timeout_s)
-        except KafkaException as error:
-            raise self.unavailable(error.args[0].str()) from error
-        self.cluster_id: str = metadata.cluster_id
+        self.cluster_id: str = self.metadata(options.connect_timeout_s).cluster_id
 
     def settings(self) -> dict[str, Any]:
         """What all clients share: short waits before a lost connection is tried again, and bounded requests."""
@@ -129,20 +133,48 @@ class Connection:
             return Misuse(f"{what}: {error.str()}")
         return self.unavailable(f"{what}: {error.str()} ({error.name()})")
 
+    def metadata(self, timeout_s: float) -> Any:
+        """The cluster's id, brokers and topics, now. Raises: Unavailable."""
+        try:
+            return self._administrator().list_topics(timeout=timeout_s)
+        except KafkaException as error:
+            raise self.unavailable(error.args[0].str()) from error
+
     def answers(self, timeout_s: float) -> bool:
         """Whether any broker answers now."""
         try:
-            self.admin.list_topics(timeout=timeout_s)
-        except KafkaException:
+            self.metadata(timeout_s)
+        except Unavailable:
             return False
         return True
 
-    def wait(self, future: Any, what: str) -> Any:
-        """The result of an administrative request. Raises what `translated` says."""
-        try:
-            return future.result(timeout=self.options.answer_timeout_s + 5)
-        except KafkaException as error:
-            raise self.translated(error.args[0], what) from error
+    def ask(self, what: str, request: Callable[[AdminClient], Mapping[Any, Any]]) -> dict[Any, Any]:
+        """The answers to an administrative request.
+
+        Arguments: what: for errors; request: starts it and gives a future per subject; it passes
+        `PATIENCE` on.
+        Returns: per subject the result, or the `KafkaError` that it failed with.
+        Raises: Unavailable: no answer in time.
+        """
+        admin = self._administrator()
+        deadline = time.monotonic() + self.options.answer_timeout_s
+        answers: dict[Any, Any] = {}
+        for subject, future in request(admin).items():
+            try:
+                answers[subject] = future.result(timeout=max(0.0, deadline - time.monotonic()))
+            except KafkaException as error:
+                answers[subject] = error.args[0]
+            except TimeoutError as error:
+                if self._admin is admin:
+                    self._admin = None
+                raise self.unavailable(f"{what}: no answer in {self.options.answer_timeout_s:g} s") from error
+        return answers
+
+    def _administrator(self) -> AdminClient:
+        if self._admin is None:
+            settings = {**self.settings(), "client.id": f"headwater@{self.process}", "log_level": 0}
+            self._admin = AdminClient(settings)
+        return self._admin
 
     def _knock(self) -> None:
         """A refused connection is known at once; librdkafka would try until its time is over."""
@@ -169,6 +201,9 @@ def passes(error: KafkaError) -> bool:
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError._TRANSPORT,
     )
 
 

@@ -11,11 +11,13 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from headwater.log.kafka.connection import ClientLog, Connection, passes
 from headwater.log.port import TopicPartition
+
+_UNKNOWN_HERE = (KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC, KafkaError._NOENT)
 
 
 class Offsets:
@@ -69,7 +71,8 @@ class _Asker:
             try:
                 answers = self._opened().offsets_for_times(asked, timeout=timeout_s)
             except KafkaException as error:
-                if passes(error.args[0]):
+                # The partitions exist: a client that does not know them has lost its brokers.
+                if passes(error.args[0]) or error.args[0].code() in _UNKNOWN_HERE:
                     time.sleep(0.01)
                     return {}
                 raise self._connection.translated(error.args[0], f"asking for offsets of {names}") from error
