@@ -157,7 +157,9 @@ class Cluster:
         if not node.pid:
             return False
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(node.pid, os.WNOHANG)
+            # Of a child that is ending, ps may not know the command any more while it still writes files.
+            if os.waitpid(node.pid, os.WNOHANG)[0] == 0:
+                return True
         found = subprocess.run(
             ["ps", "-o", "command=", "-p", str(node.pid)], capture_output=True, text=True, check=False
         )
@@ -296,6 +298,8 @@ def _settings(cluster: Cluster, node: Node) -> str:
         # Few partitions of the internal topics: the first group and the first transaction wait for them all.
         "offsets.topic.num.partitions": 4,
         "transaction.state.log.num.partitions": 4,
+        # By default the cleaner takes 128 MB of the heap at the start.
+        "log.cleaner.dedupe.buffer.size": 8_388_608,
         # Quick answers to what tests do: joins, dead members, dead brokers, transactions left open.
         "group.initial.rebalance.delay.ms": 0,
         "group.min.session.timeout.ms": 1000,

@@ -36,7 +36,7 @@ def java(libraries: Path, *options: str) -> list[str]:
     if program is None:
         raise Unavailable("Java is not installed: Kafka needs a Java 17 or later runtime (`./scripts/setup-servers`)")
     # Only the first compiler and a small heap: a fast start and little memory matter more here than peak speed.
-    quick = ["-Xms128m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xlog:cds=off"]
+    quick = ["-Xms96m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xlog:cds=off"]
     archive = class_archive(libraries)
     sharing = [f"-XX:SharedArchiveFile={archive}"] if archive.exists() else []
     return [program, *quick, *sharing, *options, "-cp", f"{libraries}/*"]

@@ -1,0 +1,127 @@
+"""Where tests run: in memory, in a SQLite file, or on a Kafka broker, each test on a log of its own there.
+
+A place is opened once per test run (and worker) and closed at its end. A fresh log is a part of it, under a
+prefix that nobody else has, so tests do not see each other's topics and groups.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Literal, Self
+from urllib.parse import quote, urlsplit
+
+from headwater.log.opening import open_log
+from headwater.log.port import Log
+from headwater.testing.prefixed import PrefixedLog
+
+Kind = Literal["memory", "sqlite", "kafka"]
+
+
+class MemoryPlace:
+    """Each log is one of its own. Made by `open_place`."""
+
+    def fresh_log(self) -> Log:
+        """See `stage.Place`."""
+        return open_log("memory://")
+
+    def fresh_store(self) -> str:
+        """See `stage.Place`."""
+        return "memory://"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is kept."""
+
+
+class SharedPlace:
+    """Parts of one log. Made by `open_place`.
+
+    Arguments: url: of the log; directory: for read models, as SQLite files; kept: closed with the place.
+    """
+
+    def __init__(self, url: str, directory: Path, kept: ExitStack) -> None:
+        self._directory, self._open = directory, kept
+        self._log = kept.enter_context(closing(open_log(url)))
+        self._prefix = f"t{uuid.uuid4().hex[:10]}-"
+        self._count = count(1)
+
+    @property
+    def prefix(self) -> str:
+        """What all names begin with."""
+        return self._prefix
+
+    def fresh_log(self) -> Log:
+        """See `stage.Place`."""
+        return PrefixedLog(self._log, f"{self._prefix}{next(self._count)}-")
+
+    def fresh_store(self) -> str:
+        """See `stage.Place`."""
+        return f"sqlite:///{self._directory / f'models-{next(self._count)}.db'}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+
+def open_place(kind: Kind, kafka: str | None = None, *, lent: bool = True) -> MemoryPlace | SharedPlace:
+    """A place for tests; a context manager.
+
+    Arguments: kafka: address of a broker (None: one is started, and gone when the place is closed); lent: it goes
+    on without us, so our topics are deleted when the place is closed.
+    Raises: Unavailable: the broker does not answer, or cannot be started here.
+    """
+    if kind == "memory":
+        return MemoryPlace()
+    kept = ExitStack()
+    try:
+        directory = Path(kept.enter_context(TemporaryDirectory(prefix="headwater-tests-")))
+        if kind == "sqlite":
+            return SharedPlace(f"sqlite:///{directory / 'log.db'}", directory, kept)
+        url = kafka or kept.enter_context(a_broker())
+        indexed = f"{url}{'&' if '?' in url else '?'}index_directory={quote(str(directory / 'index'))}"
+        place = SharedPlace(indexed, directory, kept)
+        if kafka is not None and lent:
+            kept.callback(delete_topics, url, place.prefix)
+        return place
+    except BaseException:
+        kept.close()
+        raise
+
+
+@contextmanager
+def a_broker() -> Iterator[str]:
+    """Starts a broker for the tests and gives its address; it is gone with its data after them.
+
+    Raises: Unavailable: it cannot be started here.
+    """
+    from headwater.testing.brokers import start_brokers
+
+    cluster = start_brokers(1)
+    try:
+        yield cluster.url
+    finally:
+        cluster.delete()
+
+
+def delete_topics(url: str, prefix: str) -> None:
+    """Leaves a broker that others use as it was found."""
+    from confluent_kafka.admin import AdminClient
+
+    admin = AdminClient({"bootstrap.servers": urlsplit(url).netloc, "log_level": 0})
+    mine = [name for name in admin.list_topics(timeout=10).topics if name.startswith(prefix)]
+    for answer in admin.delete_topics(mine).values() if mine else ():
+        answer.result(10)
