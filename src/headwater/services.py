@@ -44,7 +44,7 @@ class Services:
 
     @property
     def loops(self) -> Sequence[ReadingLoop]:
-        """Everything that reads, what feeds others before what it feeds."""
+        """Everything that reads."""
         return tuple(self._loops)
 
     @property
