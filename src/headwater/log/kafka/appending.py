@@ -131,7 +131,7 @@ class Appender:
                         "client.id": f"appender@{self._connection.process}",
                         "enable.idempotence": True,
                         "acks": "all",
-                        "linger.ms": 0.5,
+                        "linger.ms": 0,
                         "message.timeout.ms": round(options.answer_timeout_s * 1000),
                         "message.max.bytes": MAX_RECORD_BYTES,
                         "queue.buffering.max.messages": 500_000,

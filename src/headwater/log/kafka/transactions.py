@@ -87,7 +87,7 @@ class _Turn:
         producer = Producer(
             {
                 **transactional_settings(self._connection, self.id),
-                "linger.ms": 0.5,
+                "linger.ms": 0,
                 "queue.buffering.max.messages": 500_000,
             },
             logger=self._log,
@@ -214,7 +214,8 @@ class KafkaTransaction:
     ) -> None:
         produce, witness = self._started().produce, self.written.witness
         for record in records:
-            topic, partition, key, value, given, timestamp_ms = record
+            topic, partition, key, value = record.topic, record.partition, record.key, record.value
+            given, timestamp_ms = record.headers, record.timestamp_ms
             headers: HeadersType | None = list(given) if given else None
             report = on_delivery or witness(topic, partition)
             try:
