@@ -37,9 +37,9 @@ def check_size(record: NewRecord) -> None:
 
 def check_types(record: NewRecord) -> None:
     """Raises `Misuse` for content that is not bytes: written once, it could never be read again."""
-    _, _, key, value, headers, _ = record
+    key, value = record.key, record.value
     if (key is None or key.__class__ is bytes) and (value is None or value.__class__ is bytes):
-        for name, content in headers:
+        for name, content in record.headers:
             if name.__class__ is not str or content.__class__ is not bytes:
                 break
         else:

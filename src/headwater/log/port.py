@@ -22,6 +22,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from headwater.errors import HeadwaterError, Unavailable
 
 Headers = Sequence[tuple[str, bytes]]
@@ -91,8 +93,12 @@ class StoredRecord(NamedTuple):
     timestamp_ms: int
 
 
-class NewRecord(NamedTuple):
-    """A record to append. `timestamp_ms` None: now."""
+class NewRecord(msgspec.Struct, frozen=True, gc=False):
+    """A record to append. `timestamp_ms` None: now.
+
+    A struct, out of the garbage collector's sight: an owner makes several for every command, and they refer to
+    nothing that could refer back.
+    """
 
     topic: str
     partition: int

@@ -72,12 +72,13 @@ class Draft:
         known, ends, rows = self._catalog.known, self.ends, self.rows
         offsets: list[int] = []
         for record in records:
-            name, partition, key, value, headers, timestamp_ms = record
+            name, partition, key, value = record.topic, record.partition, record.key, record.value
+            timestamp_ms = record.timestamp_ms
             topic = known.get(name) or self._catalog.find(name)
             if not 0 <= partition < topic.partitions:
                 check_partition(record, topic.partitions)
             check_types(record)
-            packed = pack_headers(headers)
+            packed = pack_headers(record.headers)
             # Packed headers are never smaller than what the limit counts, so this can only ask too often.
             if len(key or b"") + len(value or b"") + len(packed or b"") > MAX_RECORD_BYTES:
                 check_size(record)
