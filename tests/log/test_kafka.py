@@ -26,8 +26,8 @@ def make_log(request: pytest.FixtureRequest, kafka_broker: str, tmp_path: Path) 
         opened.append(
             KafkaLog(
                 kafka_broker.removeprefix("kafka://"),
-                session_timeout_s=2,
-                poll_timeout_s=2,
+                session_timeout_s=3,
+                poll_timeout_s=3,
                 index_directory=tmp_path / "keys",
                 group_protocol=getattr(request.cls, "group_protocol", "classic"),
             )
@@ -40,12 +40,12 @@ def make_log(request: pytest.FixtureRequest, kafka_broker: str, tmp_path: Path) 
 
 
 class TestKafkaLog(LogConformance):
-    session_timeout_s: ClassVar[float] = 2.0
+    session_timeout_s: ClassVar[float] = 3.0
     # The assignors balance partitions without regard to their numbers.
     shares_by_index: ClassVar[bool] = False
 
 
 class TestKafkaLogWithTheNewGroupProtocol(GroupConformance):
-    session_timeout_s: ClassVar[float] = 2.0
+    session_timeout_s: ClassVar[float] = 3.0
     shares_by_index: ClassVar[bool] = False
     group_protocol: ClassVar[str] = "consumer"

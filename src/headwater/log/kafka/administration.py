@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from confluent_kafka import (
@@ -33,6 +34,8 @@ from headwater.log.port import (
 
 _KEEPS_FOR_EVER = "-1"
 _NEVER_ROLLS_BY_TIME = str(2**63 - 1)
+_SETTINGS_KEEP_S = 5.0
+"""How long a topic's settings are believed: they are long to ask for (almost 1 ms a topic) and hardly ever change."""
 
 
 class Administration:
@@ -43,6 +46,7 @@ class Administration:
         self._answer_s = connection.options.answer_timeout_s
         self._offsets = Offsets(connection)
         self._counts: dict[str, int] = {}
+        self._descriptions: dict[str, tuple[TopicDescription, float]] = {}
 
     def close(self) -> None:
         self._offsets.close()
@@ -69,15 +73,30 @@ class Administration:
         if not counts:
             return {}
         ids = self._topic_ids(counts)
-        resources = [ConfigResource(ResourceType.TOPIC, name) for name in ids]
+        now = time.monotonic()
+        known = {
+            name: (description, asked)
+            for name, (description, asked) in self._descriptions.items()
+            if description.id == ids.get(name) and now - asked < _SETTINGS_KEEP_S
+        }
+        unknown = [name for name in ids if name not in known]
+        for name, settings in self._settings(unknown).items():
+            known[name] = (_description(name, ids[name], counts[name], settings), now)
+        self._descriptions = known
+        return {name: replace(description, partitions=counts[name]) for name, (description, _) in known.items()}
+
+    def _settings(self, topics: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """The settings of topics; one that was deleted a moment ago is left out."""
+        if not topics:
+            return {}
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in topics]
         answers = self._connection.ask("describing topics", lambda admin: admin.describe_configs(resources, **PATIENCE))
         found = {}
         for resource, settings in answers.items():
-            name = resource.name
             if not isinstance(settings, KafkaError):
-                found[name] = _description(name, ids[name], counts[name], settings)
-            elif settings.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:  # else deleted a moment ago
-                raise self._connection.translated(settings, f"describing topic {name}")
+                found[resource.name] = settings
+            elif settings.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise self._connection.translated(settings, f"describing topic {resource.name}")
         return found
 
     def topic_id(self, topic: str) -> str:
