@@ -96,6 +96,8 @@ class Desk:
             raise Misuse(f"send takes a command, not {type(command).__name__}")
         if sending.time is not None and sending.time.tzinfo is None:
             raise Misuse("time must be aware, such as datetime(2024, 4, 10, tzinfo=UTC)")
+        if sending.command_id is not None and not 0 < len(sending.command_id) <= 200:
+            raise Misuse("a command_id has 1 to 200 characters")
         entity, entity_id = target or (str(type(command).__hw__.entity), key_of(command))
         key = entity_id.encode()
         command_id = sending.command_id or self.environment.new_id()

@@ -34,6 +34,10 @@ from headwater.owners.state_record import Entry, Remembered, StateRecord
 ANY_CONTENT = -1
 """The fingerprint of a command that is only known by the events it left."""
 
+EVENT_BYTES, STATE_BYTES, REFUSAL_BYTES = 900_000, 600_000, 2_000
+"""What fits a record of at most 1,000,000 bytes, envelope included; a state record carries up to 128 refusals.
+One that does not fit is its command's failure: written, it would stop the whole batch."""
+
 NULL = msgspec.Raw(b"null")
 
 
@@ -179,6 +183,9 @@ class Decider:
         except Rejected as refusal:
             self._restore(entry)
             body = msgspec.Raw(rejection_to_wire(refusal))
+            if len(bytes(body)) > REFUSAL_BYTES:
+                text = f"{handler}\n{type(refusal).__name__} has over {REFUSAL_BYTES:,} bytes; refusals are remembered"
+                return Step(arrived, entry, self._reply(entry, arrived, outcome="failed", text=text), (), False, text)
             self._remember(entry, arrived, fingerprint, now, "rejected", 0, body)
             return Step(arrived, entry, self._reply(entry, arrived, outcome="rejected", body=body), (), True)
         except Exception as error:  # noqa: BLE001 -- the author's function may raise anything; the caller hears of it
@@ -225,9 +232,11 @@ class Decider:
 
             state = behaviour.evolve(state, event, meta)
             value = behaviour.events.encode(event, envelope.happened)
+            _fits(value, EVENT_BYTES, f"{kind.__name__} has")
             headers = envelope.headers(kind, event_id, version, index, count)
             made.append(NewEvent(value, headers, envelope.happened_ms))
         raw = behaviour.encode_state(state)
+        _fits(raw, STATE_BYTES, f"the state of {behaviour.aggregate.__name__} would have")
         entry.state, entry.raw, entry.version = state, raw, version
         return made
 
@@ -283,6 +292,14 @@ class Decider:
             partition=arrived.partition,
             next_offset=entry.events,
             **rest,
+        )
+
+
+def _fits(value: bytes, limit: int, what: str) -> None:
+    if len(value) > limit:
+        raise Broken(
+            f"{what} {len(value):,} bytes; at most {limit:,} are possible: keep large content elsewhere and put its "
+            "address in the event"
         )
 
 

@@ -21,7 +21,7 @@ from headwater.messages.declare import Command, Event, key_of
 from headwater.messages.envelope import Meta, command_headers, read_meta
 from headwater.messages.json_codec import JsonCodec, Unreadable
 from headwater.owners.arriving import Arrived, Source, source_text
-from headwater.owners.deciding import Step
+from headwater.owners.deciding import EVENT_BYTES, Step
 from headwater.owners.envelopes import Moment
 from headwater.owners.replies import Reply
 from headwater.owners.state_record import Entry, StateRecord
@@ -132,9 +132,11 @@ class Reactor:
             correlation_id=meta.correlation_id or meta.id,
             hw_source=source_text(Source(source.stream, source.offset, index)),
         )
-        encoded = key.encode()
+        encoded, value = key.encode(), codec.encode(command, None)
+        if len(value) > EVENT_BYTES:
+            raise Misuse(f"{type(command).__name__} has {len(value):,} bytes; at most {EVENT_BYTES:,} are possible")
         partition = self._topology.partition(entity, encoded)
-        return NewRecord(commands_topic(entity), partition, encoded, codec.encode(command, None), headers)
+        return NewRecord(commands_topic(entity), partition, encoded, value, headers)
 
     def _reply(self, entry: Entry, arrived: Arrived, duplicate: bool = False) -> Reply:
         return Reply(arrived.id, "accepted", self.entity, entry.id, version=entry.version, duplicate=duplicate)
