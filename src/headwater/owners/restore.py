@@ -50,7 +50,7 @@ def restore(
     commands = {p: TopicPartition(commands_topic(entity), p) for p in partitions}
     states = {p: TopicPartition(state_topic(entity), p) for p in partitions}
     events = {p: TopicPartition(events_topic(entity), p) for p in partitions} if with_events else {}
-    log.settle(group, list(commands.values()))
+    log.settle(group, [*commands.values(), *states.values(), *events.values()])
     committed = log.committed(group, list(commands.values()))
     begins = log.begins([*commands.values(), *states.values(), *events.values()])
     marks = log.ends([*states.values(), *events.values()], committed=False)

@@ -1,7 +1,8 @@
 """Ending what a dead owner left open, at once instead of after its transaction time-out.
 
-Committed positions carry the transactional id of their committer (see `transactions`), hence both its ids. A
-producer that calls `init_transactions` with such an id aborts, or completes, what that id has open.
+Committed positions carry the transactional id of their committer (see `transactions`), hence both its ids and its
+process. A producer that calls `init_transactions` with such an id aborts, or completes, what that id has open,
+in whatever partitions, and what it still sends later is refused.
 """
 
 from __future__ import annotations
@@ -16,20 +17,21 @@ from headwater.log.kafka.connection import ClientLog, Connection, logger
 from headwater.log.kafka.transactions import initialise, transactional_settings
 from headwater.log.port import TopicPartition
 
-_LIVE_TRANSACTION_S = 0.2
-"""A healthy transaction is over by then; what stays open longer may belong to somebody who died."""
-
 
 def settle(
     connection: Connection, administration: Administration, group: str, partitions: Sequence[TopicPartition]
 ) -> None:
-    """Waits until nothing that was written to the partitions so far, and no position of the group in them, is
-    part of an open transaction; ends those of members that are gone.
+    """Ends the transactions of those who moved the group's positions last and are no members any more. Then waits
+    until nothing that was written to the partitions so far, and no position of the group in them, is part of an
+    open transaction. An owner that died in its very first transaction is waited for until its time is out.
 
     Raises: Unavailable: a transaction is still open after its time-out.
     """
     marks = administration.ends(partitions, committed=False)
-    numbers = {partition for _, partition in partitions}
+    for id in _gone_committers(administration, group, {partition for _, partition in partitions}):
+        logger.info("group %s: ending transactions of %s, which is gone", group, id)
+        producer = Producer(transactional_settings(connection, id), logger=ClientLog())
+        initialise(producer, connection, connection.options.answer_timeout_s)
 
     def settled() -> bool:
         seen = administration.ends(list(marks), committed=True)
@@ -37,12 +39,6 @@ def settle(
             administration.committed_now(group, partitions) is not None
         )
 
-    if _within(_LIVE_TRANSACTION_S, settled):
-        return
-    for id in _committers(administration, group, numbers):
-        logger.info("group %s: ending transactions of %s, which is gone", group, id)
-        producer = Producer(transactional_settings(connection, id), logger=ClientLog())
-        initialise(producer, connection, connection.options.answer_timeout_s)
     patience_s = connection.options.transaction_timeout_s + connection.options.answer_timeout_s
     if not _within(patience_s, settled):
         raise connection.unavailable(
@@ -50,7 +46,7 @@ def settle(
         )
 
 
-def _committers(administration: Administration, group: str, numbers: set[int]) -> list[str]:
+def _gone_committers(administration: Administration, group: str, numbers: set[int]) -> list[str]:
     """Transactional ids of those who last moved these partitions and are no members any more."""
     last = administration.committed_now(group, None, stable=False) or {}
     names = {
@@ -58,6 +54,8 @@ def _committers(administration: Administration, group: str, numbers: set[int]) -
         for partition, (_, committer) in last.items()
         if partition.partition in numbers and committer.endswith(("-a", "-b"))
     }
+    if not names:
+        return []
     alive = administration.processes(group)
     return [f"{name}{letter}" for name in sorted(names) if name.rsplit("-", 2)[-2] not in alive for letter in "ab"]
 

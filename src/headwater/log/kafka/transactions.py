@@ -35,6 +35,9 @@ from headwater.log.port import Aborted, Fence, Fenced, NewRecord, Positions, Tor
 
 _FENCED_PRODUCER = frozenset((KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH))
 
+_ANY_TOPIC = "headwater-meta"
+"""Asked about only for the answer's sake; whether it exists does not matter."""
+
 
 class _Broken(Exception):
     """The client refused a step of the transaction."""
@@ -120,6 +123,11 @@ def transactional_settings(connection: Connection, id: str) -> dict[str, object]
 def initialise(producer: Producer, connection: Connection, patience_s: float) -> None:
     """`init_transactions`, repeated while it may be. Raises: Unavailable."""
     deadline = time.monotonic() + patience_s
+    try:
+        # A question at once makes it connect at once; otherwise it may look for its coordinator half a second late.
+        producer.list_topics(_ANY_TOPIC, timeout=patience_s)
+    except KafkaException as error:
+        raise connection.translated(error.args[0], "preparing transactions") from error
     while True:
         try:
             producer.init_transactions(max(0.1, deadline - time.monotonic()))
