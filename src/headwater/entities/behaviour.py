@@ -152,7 +152,7 @@ class Behaviour(Generic[A]):
 
     def read(self, records: Iterable[StoredFields], *, after: int = 0) -> list[Recorded[Event]]:
         """The events of an entity's records, in order, each with its meta; where the records do not say
-        versions, they are counted on from `after`. Raises: BadData: a record that cannot be read, with its coordinates."""
+        versions, they are counted on from `after`. Raises: BadData: a record that cannot be read, with where."""
         found: list[Recorded[Event]] = []
         for record in records:
             event = self.events.decode(record.value)
