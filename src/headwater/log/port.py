@@ -283,16 +283,12 @@ class Log(Protocol):
         """The first kept offset of each."""
         ...
 
-    def ends(
-        self, partitions: Sequence[TopicPartition], *, committed: bool = True
-    ) -> dict[TopicPartition, int]:
+    def ends(self, partitions: Sequence[TopicPartition], *, committed: bool = True) -> dict[TopicPartition, int]:
         """The position after the last visible record, or (committed=False) after the last one that was
         written at all, markers included. An unknown topic raises `Misuse`."""
         ...
 
-    def positions_at(
-        self, partitions: Sequence[TopicPartition], timestamp_ms: int
-    ) -> dict[TopicPartition, int]:
+    def positions_at(self, partitions: Sequence[TopicPartition], timestamp_ms: int) -> dict[TopicPartition, int]:
         """The first offset whose record time is at or after the given time; the end where there is none."""
         ...
 
