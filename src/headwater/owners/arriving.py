@@ -25,7 +25,7 @@ class Source(msgspec.Struct, frozen=True):
     index: int
 
 
-class Arrived:
+class Arrived(msgspec.Struct, eq=False):
     """A command with its envelope.
 
     `message` is the command itself where it was handed over in this process, else None. `answer` is called
@@ -33,46 +33,21 @@ class Arrived:
     `client` says whose reply record it becomes.
     """
 
-    __slots__ = (
-        "actor",
-        "answer",
-        "client",
-        "correlation_id",
-        "expected",
-        "headers",
-        "id",
-        "key",
-        "message",
-        "offset",
-        "partition",
-        "source",
-        "time",
-        "timestamp_ms",
-        "value",
-    )
-
-    def __init__(
-        self,
-        id: str,
-        key: bytes,
-        value: bytes,
-        partition: int,
-        *,
-        message: Command | None = None,
-        offset: int = -1,
-        expected: int | None = None,
-        time: datetime | None = None,
-        actor: str | None = None,
-        correlation_id: str | None = None,
-        source: Source | None = None,
-        client: bytes | None = None,
-        answer: Callable[[Reply | HeadwaterError], None] | None = None,
-    ) -> None:
-        self.id, self.key, self.value, self.partition, self.message = id, key, value, partition, message
-        self.offset, self.expected, self.time, self.actor = offset, expected, time, actor
-        self.headers: Headers = ()
-        self.timestamp_ms = 0
-        self.correlation_id, self.source, self.client, self.answer = correlation_id, source, client, answer
+    id: str
+    key: bytes
+    value: bytes
+    partition: int
+    message: Command | None = None
+    offset: int = -1
+    expected: int | None = None
+    time: datetime | None = None
+    actor: str | None = None
+    correlation_id: str | None = None
+    source: Source | None = None
+    client: bytes | None = None
+    answer: Callable[[Reply | HeadwaterError], None] | None = None
+    headers: Headers = ()
+    timestamp_ms: int = 0
 
 
 def from_record(record: Record) -> Arrived:
@@ -81,24 +56,24 @@ def from_record(record: Record) -> Arrived:
     Raises: BadData: no key, no value, or headers that no client of ours wrote.
     """
     pairs = record.headers
-    headers = dict(pairs)
-    command_id = headers.get("ce_id")
+    get = dict(pairs).get
+    command_id = get("ce_id")
     key, value = record.key, record.value
     if command_id is None or key is None or value is None:
         raise _foreign(record, "a foreign record in an owned topic: it has no ce_id header, key or value")
     try:
         arrived = Arrived(
-            command_id.decode(), key, value, record.partition, offset=record.offset, client=headers.get("hw_client")
+            command_id.decode(), key, value, record.partition, offset=record.offset, client=get("hw_client")
         )
-        if (text := headers.get("ce_time")) is not None:
+        if (text := get("ce_time")) is not None:
             arrived.time = parse_time(text.decode())
-        if (text := headers.get("ce_authid")) is not None:
+        if (text := get("ce_authid")) is not None:
             arrived.actor = text.decode()
-        if (text := headers.get("hw_expected")) is not None:
+        if (text := get("hw_expected")) is not None:
             arrived.expected = int(text)
-        if (text := headers.get("ce_correlationid")) is not None:
+        if (text := get("ce_correlationid")) is not None:
             arrived.correlation_id = text.decode()
-        if (text := headers.get("hw_source")) is not None:
+        if (text := get("hw_source")) is not None:
             arrived.source = parse_source(text.decode())
             arrived.headers, arrived.timestamp_ms = pairs, record.timestamp_ms
     except ValueError as error:

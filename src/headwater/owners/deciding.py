@@ -12,7 +12,7 @@ from __future__ import annotations
 import traceback
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -41,7 +41,7 @@ One that does not fit is its command's failure: written, it would stop the whole
 NULL = msgspec.Raw(b"null")
 
 
-class NewEvent(NamedTuple):
+class NewEvent(msgspec.Struct, gc=False, eq=False):
     """An event ready to be appended."""
 
     value: bytes
@@ -49,7 +49,7 @@ class NewEvent(NamedTuple):
     time_ms: int
 
 
-class Step(NamedTuple):
+class Step(msgspec.Struct, gc=False, eq=False):
     """What one command led to.
 
     Arguments: changed: the entry needs a new state record; cause: why a handler failed; sends: commands of a
@@ -102,6 +102,7 @@ class Decider:
         self.behaviour, self.entity, self.schema = behaviour, behaviour.entity, behaviour.schema
         self._new_id, self._done_before = new_id, done_before
         self._writer = Writer(behaviour.entity, source)
+        self._known = frozenset([*behaviour.commands, Append, Get])
         self._commands: JsonCodec[Command] = JsonCodec(
             [*behaviour.commands, Append, Get], type_field="commandType", version_field="commandVersion"
         )
@@ -162,7 +163,7 @@ class Decider:
             if last is not None and (source.offset, source.index) <= last and self._done_before(arrived):
                 return Step(arrived, entry, self._reply(entry, arrived, duplicate=True), (), False)
         message = arrived.message
-        if message is None:
+        if message is None or type(message) not in self._known:
             decoded = self._commands.decode(arrived.value)
             if isinstance(decoded, Unreadable):
                 return self._unreadable(entry, arrived, decoded)

@@ -260,16 +260,15 @@ class Owner:
         self._append_events(tx, steps)
         changed = {(s.arrived.partition, s.arrived.key): s.entry for s in steps if s.changed}
         out: list[NewRecord] = []
-        schema = self._maker.schema
+        schema, commands = self._maker.schema, {tp.partition: position for tp, position in positions.items()}
         for (partition, key), entry in changed.items():
-            commands = positions[TopicPartition(self._commands, partition)]
-            value = records[partition, key] = encode_entry(entry, schema, entry.events, commands)
+            value = records[partition, key] = encode_entry(entry, schema, entry.events, commands[partition])
             out.append(NewRecord(self._state, partition, key, value))
         for step in steps:
             out += step.sends
             arrived = step.arrived
             if arrived.client is not None:
-                headers = (("hw_client", arrived.client),)
+                headers = [("hw_client", arrived.client)]
                 out.append(NewRecord(self._replies, arrived.partition, arrived.key, encode_reply(step.reply), headers))
         if out:
             tx.write(out)
@@ -287,15 +286,15 @@ class Owner:
             return
         shares = ",".join(f"{partition}={count}" for partition, count in counts.items())
         mark = ("hw_txn", f"{self._name};{self._transactions};{shares}".encode())
-        offsets = tx.append(
-            [
-                NewRecord(
-                    self._events, s.arrived.partition, s.arrived.key, event.value, [*event.headers, mark], event.time_ms
+        records: list[NewRecord] = []
+        for step in steps:
+            arrived = step.arrived
+            for event in step.events:
+                event.headers.append(mark)
+                records.append(
+                    NewRecord(self._events, arrived.partition, arrived.key, event.value, event.headers, event.time_ms)
                 )
-                for s in steps
-                for event in s.events
-            ]
-        )
+        offsets = tx.append(records)
         index = 0
         for step in steps:
             if step.events:

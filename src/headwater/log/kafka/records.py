@@ -10,7 +10,7 @@ from confluent_kafka import Message
 from headwater.log.port import Headers, StoredRecord
 
 
-class KafkaRecord(msgspec.Struct, frozen=True, eq=False):
+class KafkaRecord(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A committed record. A struct, since one is made for every record: its constructor runs in C."""
 
     message: Message

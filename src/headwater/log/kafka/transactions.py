@@ -224,7 +224,8 @@ class KafkaTransaction:
         for record in records:
             topic, partition, key, value = record.topic, record.partition, record.key, record.value
             given, timestamp_ms = record.headers, record.timestamp_ms
-            headers: HeadersType | None = list(given) if given else None
+            # The client takes lists only; what is one already is not copied.
+            headers: HeadersType | None = given if type(given) is list else list(given) if given else None
             report = on_delivery or witness(topic, partition)
             try:
                 produce(topic, value, key, partition, report, timestamp=timestamp_ms or 0, headers=headers)
