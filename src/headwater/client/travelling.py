@@ -7,6 +7,7 @@ the first question. A reply of another client is recognised by its `hw_client` h
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Sequence
 
 from headwater.client.receipts import Pending
@@ -15,6 +16,10 @@ from headwater.errors import HeadwaterError, Unavailable
 from headwater.log.port import Log, NewRecord, Record, TopicPartition
 from headwater.log.topology import Topology, owners_group, replies_topic
 from headwater.owners.replies import decode_reply
+
+Question = tuple[str, str, str]
+"""Entity type, entity id and command id: what an answer names. One may be under way several times, and is then
+answered as often, in order."""
 
 OWNER_SEEN_S = 1.0
 """How long a look at a group's members, or an answer from one of them, is believed."""
@@ -29,7 +34,7 @@ class Post:
     def __init__(self, log: Log, topology: Topology, *, client: str, url: str, environment: Environment) -> None:
         self._log, self._topology, self._url, self._environment = log, topology, url, environment
         self.client = client.encode()
-        self._waiting: dict[str, Pending] = {}
+        self._waiting: dict[Question, deque[Pending]] = {}
         self._lock = threading.Lock()
         self._positions: dict[TopicPartition, int] = {}
         self._new: dict[TopicPartition, int] = {}
@@ -47,26 +52,30 @@ class Post:
         self.check_owner(entity)
         self._listen(entity)
         with self._lock:
-            for pending in pendings:
-                self._waiting[pending.command_id] = pending
+            for record, pending in zip(records, pendings, strict=True):
+                question = entity, (record.key or b"").decode(), pending.command_id
+                self._waiting.setdefault(question, deque()).append(pending)
 
         def written(index: int, offset: int | None, error: Exception | None) -> None:
             if error is not None:
-                failure = error if isinstance(error, HeadwaterError) else Unavailable(str(error))
-                self._settle(pendings[index].command_id, failure)
+                self.forget(pendings[index])
+                pendings[index].settle(error if isinstance(error, HeadwaterError) else Unavailable(str(error)))
 
         try:
             self._log.append_nowait(records, written)
         except HeadwaterError:
-            with self._lock:
-                for pending in pendings:
-                    self._waiting.pop(pending.command_id, None)
+            for pending in pendings:
+                self.forget(pending)
             raise
 
     def forget(self, pending: Pending) -> None:
         """Stops waiting for a reply that did not come in time."""
         with self._lock:
-            self._waiting.pop(pending.command_id, None)
+            for question, pendings in list(self._waiting.items()):
+                if pending in pendings:
+                    pendings.remove(pending)
+                    if not pendings:
+                        del self._waiting[question]
 
     def check_owner(self, entity: str) -> None:
         """Raises: Unavailable: the group that owns the entity type has no live member."""
@@ -84,8 +93,7 @@ class Post:
         self._closed.set()
         if self._thread is not None:
             self._thread.join()
-        for pending in list(self._waiting.values()):
-            pending.settle(Unavailable("the client was closed before an answer came"))
+        self._settle_all(Unavailable("the client was closed before an answer came"))
 
     def _listen(self, entity: str) -> None:
         with self._lock:
@@ -119,8 +127,7 @@ class Post:
                     self._take(record)
         except HeadwaterError as error:
             self._failure = error
-            for pending in list(self._waiting.values()):
-                self._settle(pending.command_id, error)
+            self._settle_all(error)
         finally:
             reader.close()
 
@@ -133,12 +140,18 @@ class Post:
         if mine:
             reply = decode_reply(record.value or b"")
             self._owner_seen[reply.entity] = self._environment.monotonic_s()
-            pending = self._waiting.pop(reply.asked_by or reply.command_id, None)
+            question = reply.entity, reply.id, reply.asked_by or reply.command_id
+            with self._lock:
+                pendings = self._waiting.get(question)
+                pending = pendings.popleft() if pendings else None
+                if not pendings:
+                    self._waiting.pop(question, None)
             if pending is not None:
                 pending.settle(reply)
 
-    def _settle(self, command_id: str, error: HeadwaterError) -> None:
+    def _settle_all(self, error: HeadwaterError) -> None:
         with self._lock:
-            pending = self._waiting.pop(command_id, None)
-        if pending is not None:
-            pending.settle(error)
+            waiting, self._waiting = self._waiting, {}
+        for pendings in waiting.values():
+            for pending in pendings:
+                pending.settle(error)

@@ -157,7 +157,8 @@ def _read_records(log: Log) -> dict[str, EntityTopics]:
     if META_TOPIC not in log.topics():
         return {}
     partition = TopicPartition(META_TOPIC, 0)
-    end = log.ends([partition])[partition]
+    # The written end: a record that is not visible yet is no reason to make the topics' record anew.
+    end = log.ends([partition], committed=False)[partition]
     found: dict[str, EntityTopics] = {}
     position = log.begins([partition])[partition]
     reader = log.reader()

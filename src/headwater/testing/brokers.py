@@ -115,7 +115,11 @@ class Cluster:
 
     def pause(self, node: int) -> None:
         """Freezes a node: its connections stay open and nothing answers."""
-        os.kill(self._node(node).pid, signal.SIGSTOP)
+        pid = self._node(node).pid
+        os.kill(pid, signal.SIGSTOP)
+        deadline = time.monotonic() + 10
+        while not _ps(pid, "state").startswith("T") and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def resume(self, node: int) -> None:
         os.kill(self._node(node).pid, signal.SIGCONT)
@@ -160,10 +164,7 @@ class Cluster:
             # Of a child that is ending, ps may not know the command any more while it still writes files.
             if os.waitpid(node.pid, os.WNOHANG)[0] == 0:
                 return True
-        found = subprocess.run(
-            ["ps", "-o", "command=", "-p", str(node.pid)], capture_output=True, text=True, check=False
-        )
-        return str(self._home(node)) in found.stdout
+        return str(self._home(node)) in _ps(node.pid, "command")
 
     def _launch(self, node: Node) -> None:
         home, libraries = self._home(node), kafka_libraries(self.cache)
@@ -252,6 +253,13 @@ def start_brokers(
         )
     cluster.start()
     return cluster
+
+
+def _ps(pid: int, what: str) -> str:
+    """What the system says about a process; empty: there is none."""
+    return subprocess.run(
+        ["ps", "-o", f"{what}=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout
 
 
 def _new_cluster_id() -> str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+import msgspec
+
 from headwater.log.limits import check_specs
 from headwater.log.port import (
     Batch,
@@ -48,7 +50,7 @@ class Prefix:
         return dict(zip(self.off(positions), positions.values(), strict=True))
 
     def records_on(self, records: Iterable[NewRecord]) -> list[NewRecord]:
-        return [record._replace(topic=self.text + record.topic) for record in records]
+        return [msgspec.structs.replace(record, topic=self.text + record.topic) for record in records]
 
     def record_off(self, record: Record) -> StoredRecord:
         return StoredRecord(
