@@ -1,0 +1,45 @@
+"""Another process on the same Kafka log, for tests that stop or kill it.
+
+python kafka_process.py BOOTSTRAP SOURCE TARGET GROUP   joins the group and says "owns"; then every line of stdin
+    "commit N"  writes N to the target and moves the group to position N; answers "committed" or the error's name
+    "open N"    does the same but for the commit: says "open" and waits
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+from headwater.errors import HeadwaterError
+from headwater.log.kafka import KafkaLog
+from headwater.log.port import NewRecord, TopicPartition, Transaction
+
+
+def main(bootstrap: str, source: str, target: str, group: str) -> None:
+    log = KafkaLog(bootstrap, session_timeout_s=3, transaction_timeout_s=60)
+    member = log.member(group, [source], name="child")
+    writer = log.writer("child")
+    while not member.read(10, 0.05).assigned:
+        pass
+    print("owns", flush=True)
+    for line in sys.stdin:
+        order, number = line.split()
+
+        def fill(transaction: Transaction, order: str = order, number: str = number) -> None:
+            transaction.append([NewRecord(target, 0, b"child", number.encode())])
+            transaction.positions(group, {TopicPartition(source, 0): int(number)}, member.fence())
+            if order == "open":
+                print("open", flush=True)
+                threading.Event().wait()
+
+        try:
+            writer.transact(fill)
+        except HeadwaterError as error:
+            print(type(error).__name__, flush=True)
+        else:
+            print("committed", flush=True)
+            member.read(10, 0.05)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
