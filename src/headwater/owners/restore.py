@@ -12,7 +12,7 @@ The order is the point, and each step was paid for:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from headwater.environment import Environment
 from headwater.errors import Unavailable
@@ -20,7 +20,8 @@ from headwater.log.port import Log, Reader, Record, TopicPartition
 from headwater.log.topology import commands_topic, events_topic, state_topic
 from headwater.owners.state_record import checked_covered
 
-RESTORE_S = 120.0
+STALLED_S = 60.0
+"""How long the log may bring nothing new while something is missing."""
 
 
 class PartitionMemory:
@@ -44,7 +45,7 @@ def restore(
 ) -> dict[int, PartitionMemory]:
     """Reads the partitions' memories back from the log.
 
-    Raises: Unavailable: the log does not get as far as it says within two minutes, or commands that were
+    Raises: Unavailable: the log brings nothing for a minute though it has more, or commands that were
     never carried out are gone. BadData: something else writes to the state topic.
     """
     commands = {p: TopicPartition(commands_topic(entity), p) for p in partitions}
@@ -86,19 +87,20 @@ def _read_to(
     start: dict[TopicPartition, int],
     marks: dict[TopicPartition, int],
     environment: Environment,
-) -> list[Record]:
-    """Committed records from `start` up to the marks."""
+) -> Iterator[Record]:
+    """Committed records from `start` up to the marks, as they are read: there may be more than fit in memory."""
     missing = {tp for tp, position in start.items() if position < marks[tp]}
-    found: list[Record] = []
     if not missing:
-        return found
+        return
     reader.assign({tp: start[tp] for tp in missing})
-    deadline = environment.monotonic_s() + RESTORE_S
+    deadline_s = environment.monotonic_s() + STALLED_S
     while missing:
         batch = reader.read(10_000, 1.0)
-        found += batch.records
+        yield from batch.records
         missing -= {tp for tp, reached in batch.reached.items() if reached >= marks[tp]}
-        if missing and environment.monotonic_s() > deadline:
+        now_s = environment.monotonic_s()
+        if batch.reached:
+            deadline_s = now_s + STALLED_S
+        elif missing and now_s > deadline_s:
             waiting = ", ".join(str(tp) for tp in sorted(missing))
-            raise Unavailable(f"restoring: {waiting} did not get to its written end within {RESTORE_S:g} s")
-    return found
+            raise Unavailable(f"restoring: {waiting} did not get any nearer to its written end for {STALLED_S:g} s")
