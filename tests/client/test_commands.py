@@ -44,7 +44,20 @@ TEN = Decimal(10)
 CHRISTMAS = datetime(1997, 12, 25, tzinfo=UTC)
 
 
-@pytest.fixture(params=["run", "connect"])
+pytestmark = pytest.mark.parametrize(
+    ("open_again", "bank"),
+    [
+        ("memory", "run"),
+        ("memory", "connect"),
+        ("sqlite", "run"),
+        ("sqlite", "connect"),
+        pytest.param("kafka", "connect", marks=pytest.mark.kafka),
+    ],
+    indirect=True,
+)
+
+
+@pytest.fixture
 def bank(request: pytest.FixtureRequest, log: Log) -> Iterator[hw.Shop]:
     """A client in the process that owns the accounts, and one beside it, whose commands travel."""
     with app.run(log, only=["commands"]) as owner:

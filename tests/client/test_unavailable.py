@@ -1,0 +1,157 @@
+"""Nobody there, too late, gone meanwhile: the caller is told soon, and by whom it has to be put right."""
+
+from __future__ import annotations
+
+import threading
+from decimal import Decimal
+from time import perf_counter
+
+import pytest
+
+import headwater as hw
+from headwater.log.memory import MemoryLog
+from headwater.log.port import Log
+from headwater.testing import eventually
+from tests.bank import Account, Deposit, Deposited, Open
+from tests.logs import OpenAgain, end_of, owned_by
+
+app = hw.App("bank", aggregates=[Account], partitions=2)
+
+
+@pytest.fixture
+def deserted(log: Log) -> Log:
+    """A log on which the app ran once, and does not any more."""
+    with app.run(log, only=["commands"]) as bank:
+        bank.send(Open("a", "ann"))
+    eventually(lambda: not owned_by(log, "account-owners"))
+    return log
+
+
+def test_without_a_live_owner_a_command_is_refused_within_two_seconds(deserted: Log) -> None:
+    with app.connect(deserted) as bank:
+        before = end_of(deserted, "account-commands")
+        started = perf_counter()
+        with pytest.raises(
+            hw.Unavailable, match=r"no live owner of 'account' on .*; start one with: hw run MODULE:APP"
+        ):
+            bank.send(Deposit("a", Decimal(1)))
+        assert perf_counter() - started < 2
+        assert end_of(deserted, "account-commands") == before
+
+
+def test_without_a_live_owner_the_state_is_unavailable_and_the_past_is_not(deserted: Log) -> None:
+    with app.connect(deserted) as bank:
+        started = perf_counter()
+        with pytest.raises(hw.Unavailable, match="no live owner"):
+            bank.get(Account, "a")
+        assert perf_counter() - started < 2
+        assert [one.meta.version for one in eventually(lambda: bank.history(Account, "a"))] == [1]
+        assert bank.get(Account, "a", at_version=1).owner == "ann"
+
+
+def test_a_log_on_which_no_app_ever_ran(log: Log) -> None:
+    with app.connect(log) as bank, pytest.raises(hw.Unavailable, match="no app has made the topics of 'account'"):
+        bank.send(Deposit("a", Decimal(1)))
+
+
+def test_a_client_that_came_first_finds_the_owner_that_came_later(open_again: OpenAgain) -> None:
+    with app.connect(open_again()) as client:
+        with pytest.raises(hw.Unavailable):
+            client.send(Open("a", "ann"))
+        with app.run(open_again(), only=["commands"]):
+            assert client.send(Open("a", "ann")).version == 1
+
+
+class Turnstile:
+    """Holds a handler up until a test lets it go on."""
+
+    def __init__(self) -> None:
+        self.entered, self.open = threading.Event(), threading.Event()
+
+
+turnstile = Turnstile()
+
+
+class SlowEvent(hw.Event, entity="slow"):
+    slow_id: hw.Key[str]
+
+
+class Went(SlowEvent):
+    pass
+
+
+class SlowCommand(hw.Command, entity="slow"):
+    slow_id: hw.Key[str]
+
+
+class Go(SlowCommand):
+    pass
+
+
+class Slow(hw.Aggregate[SlowEvent]):
+    @hw.decides
+    def go(self, command: Go) -> Went:
+        turnstile.entered.set()
+        assert turnstile.open.wait(20)
+        return Went(command.slow_id)
+
+
+def test_a_command_that_is_not_answered_in_time_is_unknown_and_can_be_sent_again() -> None:
+    log = MemoryLog()
+    slow = hw.App("slow", aggregates=[Slow], partitions=1)
+    with slow.run(log, only=["commands"]), slow.connect(log) as client:
+        with pytest.raises(hw.Unknown, match=r"no answer to command g within 0.2 s.*same command_id") as unknown:
+            client.send(Go("s"), command_id="g", timeout_s=0.2)
+        assert unknown.value.command_id == "g"
+        assert turnstile.entered.is_set()
+        turnstile.open.set()
+        assert client.send(Go("s"), command_id="g").version == 1
+        assert client.send(Go("s"), command_id="g").duplicate
+        found = client.outcome(Slow, "s", "g")
+        assert found is not None
+        assert found.version == 1
+
+
+def test_what_was_under_way_when_the_client_closes_is_told() -> None:
+    turnstile.open.clear()
+    log = MemoryLog()
+    slow = hw.App("slow", aggregates=[Slow], partitions=1)
+    came: list[BaseException] = []
+
+    def send(shop: hw.Shop) -> None:
+        try:
+            shop.send(Go("s"))
+        except hw.HeadwaterError as error:
+            came.append(error)
+
+    with slow.run(log, only=["commands"]):
+        with slow.connect(log) as client:
+            sender = threading.Thread(target=send, args=(client,))
+            turnstile.entered.clear()
+            sender.start()
+            assert turnstile.entered.wait(10)
+        sender.join(10)
+        turnstile.open.set()
+    assert [type(one) for one in came] == [hw.Unavailable]
+    assert "closed before an answer came" in str(came[0])
+
+
+def test_an_app_is_entered_once_at_a_time() -> None:
+    running = app.run(MemoryLog())
+    with running, pytest.raises(hw.Misuse, match="entered already"), running:
+        pass
+
+
+def test_after_its_end_a_log_that_was_given_is_still_open() -> None:
+    log = MemoryLog()
+    for turn in range(3):
+        with app.run(log) as bank:
+            bank.send(Deposit("a", Decimal(1)))
+            assert bank.version(Account, "a") == turn + 1
+    with app.connect(log) as bank:
+        assert [type(one.event) for one in bank.history(Account, "a")] == [Deposited] * 3
+
+
+def test_parts_that_there_are_not() -> None:
+    with pytest.raises(hw.Misuse, match=r"only=\['orders'\]: the parts are commands, projections, processes"):
+        app.run("memory://", only=["commands", "orders"])  # type: ignore[list-item]
