@@ -89,14 +89,21 @@ def events_partition(entity: str, partition: int) -> TopicPartition:
     return TopicPartition(events_topic(entity), partition)
 
 
+Question = tuple[str, str, str]
+"""Entity type, entity id and command id: what an answer names. One may be under way several times, and is then
+answered as often, in order."""
+
+
 class Pending:
     """A command under way. `settle` is called from any thread; the first call counts. `callback`, set before
-    the command is sent, is called then. One thread waits at a time."""
+    the command is sent, is called then. `question` is what its answer will name, if it travels. One thread
+    waits at a time."""
 
-    __slots__ = ("_waiter", "callback", "command_id", "result")
+    __slots__ = ("_waiter", "callback", "command_id", "question", "result")
 
     def __init__(self, command_id: str) -> None:
         self.command_id = command_id
+        self.question: Question | None = None
         self.result: Reply | HeadwaterError | None = None
         self.callback: Callable[[Pending], object] | None = None
         # Made by who waits: of many commands under way, most are answered before anybody does.

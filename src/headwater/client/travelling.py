@@ -7,22 +7,67 @@ the first question. A reply of another client is recognised by its `hw_client` h
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from headwater.client.receipts import Pending
+from headwater.client.receipts import Pending, Question
 from headwater.environment import Environment
 from headwater.errors import HeadwaterError, Unavailable
 from headwater.log.port import Log, NewRecord, Record, TopicPartition
 from headwater.log.topology import Topology, owners_group, replies_topic
-from headwater.owners.replies import decode_reply
-
-Question = tuple[str, str, str]
-"""Entity type, entity id and command id: what an answer names. One may be under way several times, and is then
-answered as often, in order."""
+from headwater.owners.replies import Reply, decode_reply
 
 OWNER_SEEN_S = 1.0
 """How long a look at a group's members, or an answer from one of them, is believed."""
+
+
+class Waiting:
+    """Who waits for which answer. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pendings: dict[Question, list[Pending]] = {}
+
+    def add(self, entity: str, records: Sequence[NewRecord], pendings: Sequence[Pending]) -> None:
+        """The pendings of command records, in their order."""
+        with self._lock:
+            for record, pending in zip(records, pendings, strict=True):
+                question = pending.question = entity, (record.key or b"").decode(), pending.command_id
+                others = self._pendings.get(question)
+                if others is None:
+                    self._pendings[question] = [pending]
+                else:
+                    others.append(pending)
+
+    def answer(self, replies: Iterable[Reply]) -> None:
+        """Settles whoever waits for these."""
+        settled: list[tuple[Pending, Reply]] = []
+        with self._lock:
+            for reply in replies:
+                question = reply.entity, reply.id, reply.asked_by or reply.command_id
+                pendings = self._pendings.pop(question, None)
+                if pendings:
+                    settled.append((pendings.pop(0), reply))
+                    if pendings:
+                        self._pendings[question] = pendings
+        for pending, reply in settled:
+            pending.settle(reply)
+
+    def forget(self, pending: Pending) -> None:
+        """Does not wait for this one any more."""
+        with self._lock:
+            pendings = self._pendings.get(pending.question) if pending.question is not None else None
+            if pendings is not None and pending in pendings:
+                pendings.remove(pending)
+                if not pendings:
+                    del self._pendings[pending.question]  # type: ignore[arg-type] # it was found by it
+
+    def end(self, error: HeadwaterError) -> None:
+        """Settles all with an error."""
+        with self._lock:
+            waiting, self._pendings = self._pendings, {}
+        for pendings in waiting.values():
+            for pending in pendings:
+                pending.settle(error)
 
 
 class Post:
@@ -34,7 +79,7 @@ class Post:
     def __init__(self, log: Log, topology: Topology, *, client: str, url: str, environment: Environment) -> None:
         self._log, self._topology, self._url, self._environment = log, topology, url, environment
         self.client = client.encode()
-        self._waiting: dict[Question, deque[Pending]] = {}
+        self._waiting = Waiting()
         self._lock = threading.Lock()
         self._positions: dict[TopicPartition, int] = {}
         self._new: dict[TopicPartition, int] = {}
@@ -51,10 +96,7 @@ class Post:
         """
         self.check_owner(entity)
         self._listen(entity)
-        with self._lock:
-            for record, pending in zip(records, pendings, strict=True):
-                question = entity, (record.key or b"").decode(), pending.command_id
-                self._waiting.setdefault(question, deque()).append(pending)
+        self._waiting.add(entity, records, pendings)
 
         def written(index: int, offset: int | None, error: Exception | None) -> None:
             if error is not None:
@@ -70,12 +112,7 @@ class Post:
 
     def forget(self, pending: Pending) -> None:
         """Stops waiting for a reply that did not come in time."""
-        with self._lock:
-            for question, pendings in list(self._waiting.items()):
-                if pending in pendings:
-                    pendings.remove(pending)
-                    if not pendings:
-                        del self._waiting[question]
+        self._waiting.forget(pending)
 
     def check_owner(self, entity: str) -> None:
         """Raises: Unavailable: the group that owns the entity type has no live member."""
@@ -93,7 +130,7 @@ class Post:
         self._closed.set()
         if self._thread is not None:
             self._thread.join()
-        self._settle_all(Unavailable("the client was closed before an answer came"))
+        self._waiting.end(Unavailable("the client was closed before an answer came"))
 
     def _listen(self, entity: str) -> None:
         with self._lock:
@@ -123,35 +160,19 @@ class Post:
                     self._closed.wait(0.2)
                     continue
                 self._positions.update(batch.reached)
-                for record in batch.records:
-                    self._take(record)
+                if batch.records:
+                    self._take(batch.records)
         except HeadwaterError as error:
             self._failure = error
-            self._settle_all(error)
+            self._waiting.end(error)
         finally:
             reader.close()
 
-    def _take(self, record: Record) -> None:
-        mine = False
-        for name, value in record.headers:
-            if name == "hw_client":
-                mine = value == self.client
-                break
-        if mine:
-            reply = decode_reply(record.value or b"")
-            self._owner_seen[reply.entity] = self._environment.monotonic_s()
-            question = reply.entity, reply.id, reply.asked_by or reply.command_id
-            with self._lock:
-                pendings = self._waiting.get(question)
-                pending = pendings.popleft() if pendings else None
-                if not pendings:
-                    self._waiting.pop(question, None)
-            if pending is not None:
-                pending.settle(reply)
-
-    def _settle_all(self, error: HeadwaterError) -> None:
-        with self._lock:
-            waiting, self._waiting = self._waiting, {}
-        for pendings in waiting.values():
-            for pending in pendings:
-                pending.settle(error)
+    def _take(self, records: Sequence[Record]) -> None:
+        """Hands the replies to this client to whoever waits for them."""
+        mine = ("hw_client", self.client)
+        replies = [decode_reply(record.value or b"") for record in records if mine in record.headers]
+        now = self._environment.monotonic_s()
+        for entity in {reply.entity for reply in replies}:
+            self._owner_seen[entity] = now
+        self._waiting.answer(replies)
