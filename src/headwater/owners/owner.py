@@ -19,6 +19,7 @@ from headwater.environment import Environment
 from headwater.errors import BadData, Failed, HeadwaterError
 from headwater.log.partitioning import partition_of
 from headwater.log.port import (
+    Aborted,
     Batch,
     Fence,
     Log,
@@ -40,6 +41,9 @@ LIVE_ENTRIES = 50_000
 """How many entities are kept decoded; the others stay as the bytes of their state records."""
 
 BATCH_COMMANDS = 1000
+
+ATTEMPTS = 10
+"""How often a batch of callers in this process is tried, if the log aborts it."""
 
 
 class Owner:
@@ -78,11 +82,12 @@ class Owner:
     # --- the loop's side
 
     def assigned(self, partitions: Sequence[TopicPartition]) -> Positions:
-        """Restores the partitions (`restore`). Raises: Unavailable, BadData."""
+        """Restores the partitions (`restore`). Raises: Unavailable."""
         numbers = [tp.partition for tp in partitions]
         memories = restore(self._log, self.entity, self.group, numbers, self._with_events, self._environment)
         with self._lock:
             self._memories.update(memories)
+            self.failures.update({p: memory.stopped for p, memory in memories.items() if memory.stopped is not None})
         return {tp: memories[tp.partition].next_command for tp in partitions}
 
     def revoked(self, partitions: Sequence[TopicPartition]) -> None:
@@ -196,12 +201,17 @@ class Owner:
         positions = {
             TopicPartition(self._commands, p): self._memories[p].next_command for p in {one.partition for one in ready}
         }
-        try:
-            self._carry_out(ready, positions, self._fence)
-        except HeadwaterError as error:
-            for one in ready:
-                if one.answer is not None:
-                    one.answer(error)
+        failure: HeadwaterError
+        for _ in range(ATTEMPTS):
+            try:
+                self._carry_out(ready, dict(positions), self._fence)
+                return
+            except Aborted as error:
+                failure = error  # nothing of it is there: an embedded log tears nothing
+            except HeadwaterError as error:
+                failure = error
+                break
+        answer_all(ready, failure)
 
     def _can_take(self, arrived: Arrived) -> bool:
         memory = self._memories.get(arrived.partition)
@@ -218,18 +228,22 @@ class Owner:
         now = Moment.of(self._environment.now())
         carry_out, entry_of = self._maker.carry_out, self._entry
         stopped: dict[int, str] = {}
+        left: list[Arrived] = []
         steps: list[Step] = []
         records: dict[tuple[int, bytes], bytes] = {}
         try:
             for arrived in work:
                 if arrived.partition in stopped:
+                    left.append(arrived)
                     continue
                 try:
                     steps.append(carry_out(entry_of(arrived.partition, arrived.key), arrived, now))
                 except (BadData, Failed) as error:
                     # It must not be skipped: the partition stays before it, and the others go on.
                     stopped[arrived.partition] = str(error)
-                    positions[TopicPartition(self._commands, arrived.partition)] = arrived.offset
+                    left.append(arrived)
+                    if arrived.offset >= 0:
+                        positions[TopicPartition(self._commands, arrived.partition)] = arrived.offset
             self._writer.transact(lambda tx: self._fill(tx, steps, positions, fence, records))
         except BaseException:
             # Nothing was written: what was decided in memory must not outlive it.
@@ -238,6 +252,7 @@ class Owner:
             raise
         for (partition, key), value in records.items():
             self._memories[partition].records[key] = value
+            self._memories[partition].tail.pop(key, None)
         for tp, position in positions.items():
             self._memories[tp.partition].next_command = position
         for partition, why in stopped.items():
@@ -245,6 +260,8 @@ class Owner:
         for step in steps:
             if step.arrived.answer is not None:
                 step.arrived.answer(step.reply)
+        for partition, why in stopped.items():
+            answer_all([one for one in left if one.partition == partition], NotMine(self.entity, partition, why))
         if len(self._live) > LIVE_ENTRIES:
             for stale in list(self._live)[: len(self._live) - LIVE_ENTRIES // 2]:
                 del self._live[stale]
@@ -312,11 +329,17 @@ class Owner:
         else:
             events = TopicPartition(self._events, partition)
             entry = self._maker.entry_from(decode_value(value), lambda: self._log.keyed(events, key))
-        tail = memory.tail.pop(key, None)
+        tail = memory.tail.get(key)  # it stays until a state record covers it: the entry may be made again
         if tail is not None:
             self._maker.absorb(entry, tail)
         self._live[partition, key] = entry
         return entry
+
+
+def answer_all(commands: Sequence[Arrived], error: HeadwaterError) -> None:
+    for one in commands:
+        if one.answer is not None:
+            one.answer(error)
 
 
 class NotMine(HeadwaterError):

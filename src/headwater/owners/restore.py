@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from headwater.environment import Environment
-from headwater.errors import Unavailable
+from headwater.errors import BadData, Unavailable
 from headwater.log.port import Log, Reader, Record, TopicPartition
 from headwater.log.topology import commands_topic, events_topic, state_topic
 from headwater.owners.state_record import checked_covered
@@ -46,7 +46,7 @@ def restore(
     """Reads the partitions' memories back from the log.
 
     Raises: Unavailable: the log brings nothing for a minute though it has more, or commands that were
-    never carried out are gone. BadData: something else writes to the state topic.
+    never carried out are gone. A state record that is none stops its partition (`PartitionMemory.stopped`).
     """
     commands = {p: TopicPartition(commands_topic(entity), p) for p in partitions}
     states = {p: TopicPartition(state_topic(entity), p) for p in partitions}
@@ -61,7 +61,11 @@ def restore(
     try:
         for record in _read_to(reader, {tp: begins[tp] for tp in states.values()}, marks, environment):
             memory = memories[record.partition]
-            covered = checked_covered(record)
+            try:
+                covered = checked_covered(record)
+            except BadData as error:
+                memory.stopped = memory.stopped or str(error)  # what it hides may be needed: nothing is decided here
+                continue
             memory.records[record.key or b""] = record.value or b""
             memory.next_command = max(memory.next_command, covered.commands)
             if with_events:

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from headwater.errors import BadData, Failed, Misuse
+from headwater.errors import BadData, Failed, Misuse, Unavailable
 from headwater.log.port import NewRecord, Record
 from headwater.log.topology import Topology, commands_topic, events_topic
 from headwater.messages.declare import Command, Event, key_of
@@ -69,7 +69,8 @@ class Reactor:
         """A process has no events of its own."""
 
     def carry_out(self, entry: Entry, arrived: Arrived, now: Moment) -> Step:
-        """One event. Raises: BadData: it cannot be read. Failed: its reaction failed; nothing was changed."""
+        """One event. Raises: BadData: it cannot be read. Failed: its reaction failed. Unavailable: nobody has made the
+        topics of an entity that it sends to. Nothing was changed then."""
         source = arrived.source
         if source is None:
             raise self._bad(arrived, "not a forwarded event: it has no hw_source header")
@@ -86,6 +87,10 @@ class Reactor:
             )
             sends = self._sends(answer, meta, source)
             raw = msgspec.json.encode(entry.state)
+        except Unavailable:
+            # The topics that a command goes to are not there (yet): its owner's app makes them.
+            entry.state = self._decoder.decode(entry.raw)
+            raise
         except Exception as error:  # the author's function may raise anything
             entry.state = self._decoder.decode(entry.raw)
             handler = f"{self._shape.process.__name__}.{reaction.function.__name__}"
