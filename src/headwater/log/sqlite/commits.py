@@ -49,6 +49,7 @@ class Commits:
         self._retention = Retention(catalog, environment)
         self._wal = WriteAheadLog(file.path, environment)
         self._nexts: dict[int, int] = {}
+        self._positions: dict[tuple[str, int], int] = {}
         self._version = -1
 
     def share(self, fill: Callable[[Draft], T], *, marker: bool) -> T:
@@ -148,6 +149,7 @@ class Commits:
 
     def _forget(self) -> None:
         self._nexts.clear()
+        self._positions.clear()
         self._leases.forget()
 
     def _next_offset(self, slot: int) -> int:
@@ -165,12 +167,20 @@ class Commits:
                 work.result = work.act(draft)
             if work.error is None:
                 self._nexts.update(draft.ends)
+                self._leave_out_what_stands(draft)
                 drafts.append(draft)
-        if not any(draft.ends or draft.moved for draft in drafts):
+        if not any(draft.ends or draft.moved or draft.lively for draft in drafts):
             return None
         ends = write_drafts(self._connection, drafts)
         firsts = self._retention.trim(self._connection)
         return lambda: self._news.publish(ends, firsts)
+
+    def _leave_out_what_stands(self, draft: Draft) -> None:
+        """Positions that a draft names only to have its fence checked are not written again: an owner's, for each
+        command that is handed to it in its own process."""
+        stands = self._positions
+        draft.moved = {key: position for key, position in draft.moved.items() if stands.get(key) != position}
+        stands.update(draft.moved)
 
     def _alone(self, works: Sequence[Work]) -> Callable[[], None] | None:
         (work,) = works
@@ -178,6 +188,7 @@ class Commits:
         with work:
             work.result = work.act(self._connection)
         self._leases.forget()
+        self._positions.clear()
         if work.error is not None or self._connection.total_changes == before:
             return None
         return lambda: None
