@@ -13,7 +13,7 @@ from headwater.testing import eventually
 from tests.bank import Account, AccountCommand, AccountEvent, Break, Deposit, Overdrawn, Rename, Withdraw
 
 app = hw.App("bank", aggregates=[Account], partitions=3)
-ACCOUNTS = ("a", "b", "c", "d")
+ACCOUNTS: tuple[str, ...] = ("a", "b", "c", "d")
 
 
 class Model:
