@@ -47,11 +47,10 @@ def log(open_again: OpenAgain) -> Log:
 
 def owned_by(log: Log, group: str) -> list[int]:
     """How many partitions each member of a group owns, the most first."""
-    found = [one for one in log.groups() if one.name == group]
-    return sorted((len(owned) for one in found for owned in one.members.values()), reverse=True)
+    return sorted((len(owned) for one in log.groups([group]) for owned in one.members.values()), reverse=True)
 
 
 def end_of(log: Log, topic: str) -> int:
     """The sum of the visible ends of a topic's partitions: grows with each record."""
-    partitions = [TopicPartition(topic, p) for p in range(log.topics()[topic].partitions)]
+    partitions = [TopicPartition(topic, p) for p in range(log.topics([topic])[topic].partitions)]
     return sum(log.ends(partitions).values())

@@ -109,9 +109,8 @@ class Services:
             return False
         group = self.owners[entity].group
         owned: set[TopicPartition] = set()
-        for description in self._log.groups():
-            if description.name == group:
-                owned = {tp for partitions in description.members.values() for tp in partitions}
+        for description in self._log.groups([group]):
+            owned = {tp for partitions in description.members.values() for tp in partitions}
         return wanted <= owned
 
 

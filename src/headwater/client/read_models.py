@@ -140,7 +140,7 @@ class ReadModels:
         self._store.close()
 
     def _lag(self, model: ReadModel) -> int:
-        topics = self._log.topics()
+        topics = self._log.topics([topic.name for topic in model.topics])
         partitions = [
             TopicPartition(topic.name, p)
             for topic in model.topics

@@ -119,8 +119,7 @@ class Post:
         now = self._environment.monotonic_s()
         if now - self._owner_seen.get(entity, -10.0) < OWNER_SEEN_S:
             return
-        name = owners_group(entity)
-        if not any(group.name == name and group.members for group in self._log.groups()):
+        if not any(group.members for group in self._log.groups([owners_group(entity)])):
             raise Unavailable(
                 f"no live owner of {entity!r} on {self._url}; start one with: hw run MODULE:APP --on {self._url}"
             )

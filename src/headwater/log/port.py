@@ -18,7 +18,7 @@ The log knows bytes only. Domain types live above it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -277,7 +277,9 @@ class Log(Protocol):
         """Makes those that do not exist; one that exists stays as it is, also when it differs."""
         ...
 
-    def topics(self) -> dict[str, TopicDescription]: ...
+    def topics(self, names: Collection[str] | None = None) -> dict[str, TopicDescription]:
+        """The topics that there are; of these names only, if given (a cluster may hold thousands of others)."""
+        ...
 
     def begins(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """The first kept offset of each."""
@@ -332,6 +334,8 @@ class Log(Protocol):
         """Sets positions. Raises `Misuse` while the group has members, naming them."""
         ...
 
-    def groups(self) -> list[GroupDescription]: ...
+    def groups(self, names: Collection[str] | None = None) -> list[GroupDescription]:
+        """The groups that there are; of these names only, if given."""
+        ...
 
     def close(self) -> None: ...

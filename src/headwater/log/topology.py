@@ -103,7 +103,7 @@ class Topology:
         missing = [entity for entity in wanted if entity not in self._recorded]
         specs = {entity: _specs(entity, partitions, with_events) for entity in missing}
         self._log.create_topics([spec for group in specs.values() for spec in group])
-        there = self._log.topics()
+        there = self._log.topics({spec.name for group in specs.values() for spec in group})
         records = []
         for entity, group in specs.items():
             counts = {spec.name: there[spec.name].partitions for spec in group}
@@ -122,7 +122,7 @@ class Topology:
             self._check(self._recorded[entity])
 
     def _check(self, record: EntityTopics) -> None:
-        there = self._log.topics()
+        there = self._log.topics(record.topics.keys())
         for topic, topic_id in record.topics.items():
             now = there.get(topic)
             if now is None:
@@ -154,7 +154,7 @@ def _specs(entity: str, partitions: int, with_events: bool) -> list[TopicSpec]:
 
 
 def _read_records(log: Log) -> dict[str, EntityTopics]:
-    if META_TOPIC not in log.topics():
+    if not log.topics([META_TOPIC]):
         return {}
     partition = TopicPartition(META_TOPIC, 0)
     # The written end: a record that is not visible yet is no reason to make the topics' record anew.

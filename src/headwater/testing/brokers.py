@@ -257,9 +257,7 @@ def start_brokers(
 
 def _ps(pid: int, what: str) -> str:
     """What the system says about a process; empty: there is none."""
-    return subprocess.run(
-        ["ps", "-o", f"{what}=", "-p", str(pid)], capture_output=True, text=True, check=False
-    ).stdout
+    return subprocess.run(["ps", "-o", f"{what}=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
 
 
 def _new_cluster_id() -> str:

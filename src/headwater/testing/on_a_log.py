@@ -69,7 +69,7 @@ class OnALog:
         return self._ends(topics) == ends
 
     def _ends(self, topics: Sequence[str]) -> dict[TopicPartition, int]:
-        there = self.log.topics()
+        there = self.log.topics(topics)
         return self.log.ends(
             [TopicPartition(t, p) for t in topics for p in range(there[t].partitions)], committed=False
         )

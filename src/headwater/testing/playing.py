@@ -140,7 +140,7 @@ class PlayedProcess:
         Arguments: key: which (None: the one that changed last).
         """
         log, topic = self._at.log, state_topic(self._shape.entity)
-        partitions = [TopicPartition(topic, p) for p in range(log.topics()[topic].partitions)]
+        partitions = [TopicPartition(topic, p) for p in range(log.topics([topic])[topic].partitions)]
         ends = log.ends(partitions, committed=False)
         records = read_between(log, {tp: 0 for tp, end in ends.items() if end}, ends)
         states = [decode_value(record.value) for record in records if record.value is not None]
@@ -157,9 +157,8 @@ class PlayedProcess:
     def _new_commands(self) -> list[Record]:
         """What has come to the topics of command takers since they were last looked at."""
         log = self._at.log
-        there = log.topics()
-        topics = [topic for topic in map(commands_topic, self._codecs) if topic in there]
-        partitions = [TopicPartition(topic, p) for topic in topics for p in range(there[topic].partitions)]
+        there = log.topics([commands_topic(entity) for entity in self._codecs])
+        partitions = [TopicPartition(topic, p) for topic, found in there.items() for p in range(found.partitions)]
         ends = log.ends(partitions, committed=False)
         start = {tp: self._read.get(tp, 0) for tp in partitions if self._read.get(tp, 0) < ends[tp]}
         self._read.update(ends)

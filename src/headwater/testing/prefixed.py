@@ -4,7 +4,7 @@ lose it on the way up. So each test has its own `order-events` on one broker or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -35,6 +35,9 @@ class Prefix:
 
     def __init__(self, text: str) -> None:
         self.text = text
+
+    def names_on(self, names: Iterable[str] | None) -> list[str] | None:
+        return None if names is None else [self.text + name for name in names]
 
     def on(self, partitions: Iterable[TopicPartition]) -> list[TopicPartition]:
         return [TopicPartition(self.text + topic, partition) for topic, partition in partitions]
@@ -102,8 +105,8 @@ class PrefixedLog:
         check_specs(specs)
         self._log.create_topics([replace(spec, name=self.prefix + spec.name) for spec in specs])
 
-    def topics(self) -> dict[str, TopicDescription]:
-        found = self._log.topics().values()
+    def topics(self, names: Collection[str] | None = None) -> dict[str, TopicDescription]:
+        found = self._log.topics(self._prefix.names_on(names)).values()
         cut = len(self.prefix)
         return {t.name[cut:]: replace(t, name=t.name[cut:]) for t in found if t.name.startswith(self.prefix)}
 
@@ -145,8 +148,9 @@ class PrefixedLog:
     def reset(self, group: str, positions: Positions) -> None:
         self._log.reset(self.prefix + group, self._prefix.positions_on(positions))
 
-    def groups(self) -> list[GroupDescription]:
-        return [self._group(group) for group in self._log.groups() if group.name.startswith(self.prefix)]
+    def groups(self, names: Collection[str] | None = None) -> list[GroupDescription]:
+        found = self._log.groups(self._prefix.names_on(names))
+        return [self._group(group) for group in found if group.name.startswith(self.prefix)]
 
     def _group(self, group: GroupDescription) -> GroupDescription:
         members = {member: self._prefix.off(partitions) for member, partitions in group.members.items()}

@@ -6,7 +6,7 @@ Offsets are asked for in `offsets`, everything else through the admin client.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -68,8 +68,10 @@ class Administration:
         # The brokers learn of a topic a moment after its creation was confirmed.
         self._until(lambda: missing.keys() <= self.partition_counts().keys(), "new topics were not seen")
 
-    def topics(self) -> dict[str, TopicDescription]:
+    def topics(self, names: Collection[str] | None = None) -> dict[str, TopicDescription]:
         counts = self.partition_counts()
+        if names is not None:
+            counts = {name: count for name, count in counts.items() if name in names}
         if not counts:
             return {}
         ids = self._topic_ids(counts)
@@ -82,7 +84,7 @@ class Administration:
         unknown = [name for name in ids if name not in known]
         for name, settings in self._settings(unknown).items():
             known[name] = (_description(name, ids[name], counts[name], settings), now)
-        self._descriptions = known
+        self._descriptions = known if names is None else {**self._descriptions, **known}
         return {name: replace(description, partitions=counts[name]) for name, (description, _) in known.items()}
 
     def _settings(self, topics: Sequence[str]) -> dict[str, Mapping[str, Any]]:
@@ -232,13 +234,8 @@ class Administration:
             return Misuse(f"group {group} is being read: stop its members, then set its positions")
         return self._connection.translated(error, f"setting positions of group {group}")
 
-    def groups(self) -> list[GroupDescription]:
-        listing = self._connection.ask("listing groups", lambda admin: {None: admin.list_consumer_groups(**PATIENCE)})[
-            None
-        ]
-        if isinstance(listing, KafkaError):
-            raise self._connection.translated(listing, "listing groups")
-        names = sorted(group.group_id for group in listing.valid)
+    def groups(self, names: Collection[str] | None = None) -> list[GroupDescription]:
+        names = self._group_names() if names is None else sorted(names)
         descriptions = self._described(names)
         with ThreadPoolExecutor(8) as asking:
             positions = dict(zip(names, asking.map(self._positions, names), strict=True))
@@ -256,6 +253,14 @@ class Administration:
             for name in names
             if descriptions[name].state != ConsumerGroupState.DEAD
         ]
+
+    def _group_names(self) -> list[str]:
+        listing = self._connection.ask("listing groups", lambda admin: {None: admin.list_consumer_groups(**PATIENCE)})[
+            None
+        ]
+        if isinstance(listing, KafkaError):
+            raise self._connection.translated(listing, "listing groups")
+        return sorted(group.group_id for group in listing.valid)
 
     def _positions(self, group: str) -> dict[TopicPartition, int]:
         found = self.committed_now(group, None, stable=False) or {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -88,8 +88,8 @@ class KafkaLog:
     def create_topics(self, specs: Sequence[TopicSpec]) -> None:
         self._administration.create_topics(specs)
 
-    def topics(self) -> dict[str, TopicDescription]:
-        return self._administration.topics()
+    def topics(self, names: Collection[str] | None = None) -> dict[str, TopicDescription]:
+        return self._administration.topics(names)
 
     def begins(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         return self._administration.begins(partitions)
@@ -129,8 +129,8 @@ class KafkaLog:
     def reset(self, group: str, positions: Positions) -> None:
         self._administration.reset(group, positions)
 
-    def groups(self) -> list[GroupDescription]:
-        return self._administration.groups()
+    def groups(self, names: Collection[str] | None = None) -> list[GroupDescription]:
+        return self._administration.groups(names)
 
     def close(self) -> None:
         with self._lock:

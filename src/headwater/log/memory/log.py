@@ -7,7 +7,7 @@ dense offsets or on commits that are seen everywhere at once.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from weakref import WeakSet
 
 from headwater.environment import SYSTEM, Environment
@@ -75,9 +75,9 @@ class MemoryLog:
         with self._shelf.changed:
             self._shelf.create_topics(specs)
 
-    def topics(self) -> dict[str, TopicDescription]:
+    def topics(self, names: Collection[str] | None = None) -> dict[str, TopicDescription]:
         with self._shelf.changed:
-            return dict(self._shelf.topics)
+            return {name: found for name, found in self._shelf.topics.items() if names is None or name in names}
 
     def begins(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         with self._shelf.changed:
@@ -136,9 +136,10 @@ class MemoryLog:
                 self._shelf.partition(partition)
             self._shelf.group(group).reset(positions, self._shelf.environment.monotonic_s())
 
-    def groups(self) -> list[GroupDescription]:
+    def groups(self, names: Collection[str] | None = None) -> list[GroupDescription]:
         with self._shelf.changed:
-            return [group.describe() for group in self._shelf.groups.values()]
+            groups = self._shelf.groups
+            return [group.describe() for name, group in groups.items() if names is None or name in names]
 
     def close(self) -> None:
         for reading in list(self._open):

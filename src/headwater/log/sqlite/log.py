@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from os import PathLike, fspath
 from typing import Any
 from weakref import WeakSet
@@ -87,8 +87,9 @@ class SqliteLog:
         check_specs(specs)
         self._commits.alone(lambda connection: catalog.create(connection, specs, self._environment))
 
-    def topics(self) -> dict[str, TopicDescription]:
-        return {name: topic.describe() for name, topic in self._catalog.load().items()}
+    def topics(self, names: Collection[str] | None = None) -> dict[str, TopicDescription]:
+        known = self._catalog.load().items()
+        return {name: topic.describe() for name, topic in known if names is None or name in names}
 
     def begins(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         return self._counters("first", partitions)
@@ -159,7 +160,7 @@ class SqliteLog:
         now_ms = self._commits.alive_ms()
         self._commits.alone(lambda connection: membership.reset(connection, group, positions, slots, now_ms))
 
-    def groups(self) -> list[GroupDescription]:
+    def groups(self, names: Collection[str] | None = None) -> list[GroupDescription]:
         members: dict[str, dict[str, list[TopicPartition]]] = {}
         positions: dict[str, dict[TopicPartition, int]] = {}
         for group, member in self._ask(membership.LIVING, self._commits.alive_ms()):
@@ -170,8 +171,12 @@ class SqliteLog:
                 owned.append(self._catalog.partition(slot))
         for group, slot, position in self._ask("SELECT name, slot, position FROM positions"):
             positions.setdefault(group, {})[self._catalog.partition(slot)] = position
-        names = sorted(members.keys() | positions.keys())
-        return [GroupDescription(name, members.get(name, {}), positions.get(name, {})) for name in names]
+        known = sorted(members.keys() | positions.keys())
+        return [
+            GroupDescription(name, members.get(name, {}), positions.get(name, {}))
+            for name in known
+            if names is None or name in names
+        ]
 
     def _ask(self, question: str, *arguments: object) -> list[tuple[Any, ...]]:
         """The rows that answer a question."""

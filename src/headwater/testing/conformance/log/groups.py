@@ -249,6 +249,8 @@ class GroupConformance(Expectations):
         eventually(shown, self.patience_s, "another process sees the member and what it owns")
         group = {group.name: group for group in other.groups()}[attendance.group]
         assert dict(group.positions) == {TopicPartition(topic, 1): 5}
+        assert other.groups([attendance.group, fresh("nobody")]) == [group]
+        assert other.groups([]) == []
         attendance.leave(member)
         eventually(
             lambda: not {group.name: group for group in other.groups()}[attendance.group].members,

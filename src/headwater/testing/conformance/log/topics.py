@@ -38,6 +38,13 @@ class TopicConformance(Expectations):
         assert len({log.topics()[spec.name].id for spec in specs}) == 3
         assert all(log.topics()[spec.name].id == other.topics()[spec.name].id for spec in specs)
 
+    def test_some_topics_are_described_without_the_others(self, log: Log) -> None:
+        one, other = make_topic(log, 2), make_topic(log, 1)
+        assert {name: topic.partitions for name, topic in log.topics([one, fresh("nowhere")]).items()} == {one: 2}
+        assert log.topics([]) == {}
+        assert {one, other} <= log.topics().keys()
+        assert log.topics([one])[one] == log.topics()[one]
+
     def test_a_topic_that_exists_stays_as_it_is(self, make_log: MakeLog) -> None:
         log = make_log()
         topic = make_topic(log, 2)
