@@ -5,14 +5,11 @@ embedded. Both are carried out under one lock, in batches; each batch is one tra
 offsets are known then), then states and replies that carry those offsets, then the consumed positions. An
 answer leaves after the commit, never before.
 
-A caller that finds the owner idle carries out its own command in its own thread; callers that find it busy
-leave theirs in the queue, and they share the next commit.
+Callers in this process come through the `door`, which also says whose thread carries their commands out.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Iterable, Sequence
 
 from headwater.environment import Environment
@@ -32,6 +29,7 @@ from headwater.log.port import (
 from headwater.log.topology import commands_topic, events_topic, owners_group, replies_topic, state_topic
 from headwater.owners.arriving import Arrived, from_record
 from headwater.owners.deciding import Step, StepMaker
+from headwater.owners.door import Door
 from headwater.owners.envelopes import Moment
 from headwater.owners.replies import encode_reply
 from headwater.owners.restore import PartitionMemory, restore
@@ -39,8 +37,6 @@ from headwater.owners.state_record import Entry, decode_value, encode_entry
 
 LIVE_ENTRIES = 50_000
 """How many entities are kept decoded; the others stay as the bytes of their state records."""
-
-BATCH_COMMANDS = 1000
 
 ATTEMPTS = 10
 """How often a batch of callers in this process is tried, if the log aborts it."""
@@ -70,13 +66,10 @@ class Owner:
         self._events, self._replies = events_topic(self.entity), replies_topic(self.entity)
         self._writer = log.writer(name)
         self._transactions = 0
-        self._lock = threading.Lock()
+        self._door = Door(self._take, f"{name}-queue")
         self._memories: dict[int, PartitionMemory] = {}
         self._live: dict[tuple[int, bytes], Entry] = {}
         self._fence: Fence | None = None
-        self._queue: deque[Arrived] = deque()
-        self._more = threading.Semaphore(0)
-        self._draining: threading.Thread | None = None
         self.failures: dict[int, str] = {}
 
     # --- the loop's side
@@ -85,26 +78,26 @@ class Owner:
         """Restores the partitions (`restore`). Raises: Unavailable."""
         numbers = [tp.partition for tp in partitions]
         memories = restore(self._log, self.entity, self.group, numbers, self._with_events, self._environment)
-        with self._lock:
+        with self._door:
             self._memories.update(memories)
             self.failures.update({p: memory.stopped for p, memory in memories.items() if memory.stopped is not None})
         return {tp: memories[tp.partition].next_command for tp in partitions}
 
     def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         gone = {tp.partition for tp in partitions}
-        with self._lock:
+        with self._door:
             for partition in gone:
                 self._memories.pop(partition, None)
                 self.failures.pop(partition, None)
             self._live = {key: entry for key, entry in self._live.items() if key[0] not in gone}
 
     def idle(self, fence: Fence) -> None:
-        with self._lock:
+        with self._door:
             self._fence = fence
 
     def handle(self, batch: Batch, fence: Fence) -> None:
         """Carries out a batch of command records. Raises: Aborted, Fenced, Unavailable."""
-        with self._lock:
+        with self._door:
             self._fence = fence
             work, positions = self._accept(batch)
             if positions:
@@ -158,43 +151,20 @@ class Owner:
 
         Arguments: lead: carry them out in the calling thread if the owner is idle (False: an event loop calls).
         """
-        self._queue.extend(commands)
-        if lead and self._lock.acquire(blocking=False):
-            try:
-                self._drain()
-            finally:
-                self._lock.release()
-        if self._queue:
-            self._more.release()
+        self._door.submit(commands, lead=lead)
 
     def start(self) -> None:
         """Starts the thread that takes what callers leave in the queue."""
-        self._draining = threading.Thread(target=self._drain_on, name=f"{self._name}-queue", daemon=True)
-        self._draining.start()
+        self._door.start()
 
     def close(self) -> None:
         """Stops taking commands. What is still queued is answered with `Unavailable`."""
-        thread, self._draining = self._draining, None
-        self._more.release()
-        if thread is not None:
-            thread.join()
-        with self._lock:
+        self._door.close()
+        with self._door:
             self._writer.close()
 
-    def _drain_on(self) -> None:
-        while True:
-            self._more.acquire()
-            while self._queue:
-                with self._lock:
-                    self._drain()
-            if self._draining is None:
-                return
-
-    def _drain(self) -> None:
-        """One batch from the queue, in one transaction. The lock is held."""
-        work: list[Arrived] = []
-        while self._queue and len(work) < BATCH_COMMANDS:
-            work.append(self._queue.popleft())
+    def _take(self, work: list[Arrived]) -> None:
+        """Commands of callers in this process, in one transaction. The lock is held."""
         ready = [one for one in work if self._can_take(one)]
         if not ready:
             return
