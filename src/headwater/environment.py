@@ -11,7 +11,7 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
-DRAWN_AT_ONCE = 128
+DRAWN_AT_ONCE = 512
 
 _VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 """A UUID's variant digit (its upper bits are 10) by any hexadecimal digit."""

@@ -24,16 +24,15 @@ from headwater.log.port import (
     Positions,
     Record,
     TopicPartition,
-    Transaction,
 )
-from headwater.log.topology import commands_topic, events_topic, owners_group, replies_topic, state_topic
+from headwater.log.topology import commands_topic, events_topic, owners_group
 from headwater.owners.arriving import Arrived, from_record
 from headwater.owners.deciding import Step, StepMaker
 from headwater.owners.door import Door
 from headwater.owners.envelopes import Moment
-from headwater.owners.replies import encode_reply
 from headwater.owners.restore import PartitionMemory, restore
-from headwater.owners.state_record import Entry, decode_value, encode_entry
+from headwater.owners.state_record import Entry, decode_value
+from headwater.owners.writing import Writing
 
 LIVE_ENTRIES = 50_000
 """How many entities are kept decoded; the others stay as the bytes of their state records."""
@@ -62,10 +61,8 @@ class Owner:
         self._log, self._maker, self._count, self._name = log, maker, partitions, name
         self._environment, self._with_events = environment, with_events
         self.entity, self.group = maker.entity, owners_group(maker.entity)
-        self._commands, self._state = commands_topic(self.entity), state_topic(self.entity)
-        self._events, self._replies = events_topic(self.entity), replies_topic(self.entity)
-        self._writer = log.writer(name)
-        self._transactions = 0
+        self._commands, self._events = commands_topic(self.entity), events_topic(self.entity)
+        self._writer, self._writing = log.writer(name), Writing(self.entity, name, maker.schema)
         self._door = Door(self._take, f"{name}-queue")
         self._memories: dict[int, PartitionMemory] = {}
         self._live: dict[tuple[int, bytes], Entry] = {}
@@ -200,7 +197,7 @@ class Owner:
         stopped: dict[int, str] = {}
         left: list[Arrived] = []
         steps: list[Step] = []
-        records: dict[tuple[int, bytes], bytes] = {}
+        states: list[NewRecord] = []
         try:
             for arrived in work:
                 if arrived.partition in stopped:
@@ -214,15 +211,15 @@ class Owner:
                     left.append(arrived)
                     if arrived.offset >= 0:
                         positions[TopicPartition(self._commands, arrived.partition)] = arrived.offset
-            self._writer.transact(lambda tx: self._fill(tx, steps, positions, fence, records))
+            self._writer.transact(lambda tx: self._writing.fill(tx, steps, positions, fence, states))
         except BaseException:
             # Nothing was written: what was decided in memory must not outlive it.
             for arrived in work:
                 self._live.pop((arrived.partition, arrived.key), None)
             raise
-        for (partition, key), value in records.items():
-            self._memories[partition].records[key] = value
-            self._memories[partition].tail.pop(key, None)
+        for record in states:
+            if record.key is not None and record.value is not None:
+                self._memories[record.partition].keep(record.key, record.value)
         for tp, position in positions.items():
             self._memories[tp.partition].next_command = position
         for partition, why in stopped.items():
@@ -235,58 +232,6 @@ class Owner:
         if len(self._live) > LIVE_ENTRIES:
             for stale in list(self._live)[: len(self._live) - LIVE_ENTRIES // 2]:
                 del self._live[stale]
-
-    def _fill(
-        self,
-        tx: Transaction,
-        steps: Sequence[Step],
-        positions: Positions,
-        fence: Fence,
-        records: dict[tuple[int, bytes], bytes],
-    ) -> None:
-        self._append_events(tx, steps)
-        changed = {(s.arrived.partition, s.arrived.key): s.entry for s in steps if s.changed}
-        out: list[NewRecord] = []
-        schema, commands = self._maker.schema, {tp.partition: position for tp, position in positions.items()}
-        for (partition, key), entry in changed.items():
-            value = records[partition, key] = encode_entry(entry, schema, entry.events, commands[partition])
-            out.append(NewRecord(self._state, partition, key, value))
-        for step in steps:
-            out += step.sends
-            arrived = step.arrived
-            if arrived.client is not None:
-                headers = [("hw_client", arrived.client)]
-                out.append(NewRecord(self._replies, arrived.partition, arrived.key, encode_reply(step.reply), headers))
-        if out:
-            tx.write(out)
-        tx.positions(self.group, positions, fence)
-
-    def _append_events(self, tx: Transaction, steps: Sequence[Step]) -> None:
-        """Appends all events and tells replies and entries where they landed."""
-        self._transactions += 1
-        counts: dict[int, int] = {}
-        for step in steps:
-            if step.events:
-                partition = step.arrived.partition
-                counts[partition] = counts.get(partition, 0) + len(step.events)
-        if not counts:
-            return
-        shares = ",".join(f"{partition}={count}" for partition, count in counts.items())
-        mark = ("hw_txn", f"{self._name};{self._transactions};{shares}".encode())
-        records: list[NewRecord] = []
-        for step in steps:
-            arrived = step.arrived
-            for event in step.events:
-                event.headers.append(mark)
-                records.append(
-                    NewRecord(self._events, arrived.partition, arrived.key, event.value, event.headers, event.time_ms)
-                )
-        offsets = tx.append(records)
-        index = 0
-        for step in steps:
-            if step.events:
-                index += len(step.events)
-                step.entry.events = step.reply.next_offset = offsets[index - 1] + 1
 
     def _entry(self, partition: int, key: bytes) -> Entry:
         found = self._live.get((partition, key))

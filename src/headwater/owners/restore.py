@@ -39,6 +39,11 @@ class PartitionMemory:
         self.next_command = 0
         self.stopped: str | None = None
 
+    def keep(self, key: bytes, value: bytes) -> None:
+        """A new state record; it covers what events there were."""
+        self.records[key] = value
+        self.tail.pop(key, None)
+
 
 def restore(
     log: Log, entity: str, group: str, partitions: Sequence[int], with_events: bool, environment: Environment
