@@ -16,6 +16,7 @@ from headwater.log.opening import open_log
 from headwater.log.port import Log, TopicPartition
 from headwater.testing import PrefixedLog
 from headwater.testing.conformance.log.waiting import fresh
+from headwater.testing.places import forget_on_kafka
 
 OpenAgain = Callable[[], Log]
 
@@ -37,6 +38,8 @@ def open_again(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenA
         else:
             broker, prefix = request.getfixturevalue("kafka_broker"), fresh("") + "-"
             url = f"{broker}?index_directory={tmp_path / 'index'}"
+            # A small broker bears some thousand partitions, and the suite would make more.
+            opened.callback(forget_on_kafka, broker, prefix)
             yield lambda: PrefixedLog(opened.enter_context(closing(open_log(url))), prefix)
 
 

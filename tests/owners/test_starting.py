@@ -16,6 +16,7 @@ from headwater.log.port import Log, NewRecord, TopicSpec
 from headwater.log.topology import META_TOPIC, EntityTopics
 from headwater.testing import PrefixedLog, eventually
 from headwater.testing.conformance.log.waiting import fresh
+from headwater.testing.places import forget_on_kafka
 from tests.bank import Account, AccountEvent, Deposit
 from tests.logs import OpenAgain
 from tests.orders import Order, OrderPlaced, Payment, PlaceOrder, RequestPayment
@@ -70,6 +71,7 @@ def on_kafka(kafka_broker: str, tmp_path: Path) -> Iterator[tuple[PrefixedLog, s
     log = KafkaLog(bootstrap, index_directory=tmp_path)
     yield PrefixedLog(log, prefix), bootstrap, prefix
     log.close()
+    forget_on_kafka(kafka_broker, prefix)
 
 
 @pytest.mark.kafka

@@ -7,8 +7,9 @@ prefix that nobody else has, so tests do not see each other's topics and groups.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -46,23 +47,19 @@ class MemoryPlace:
 class SharedPlace:
     """Parts of one log. Made by `open_place`.
 
-    Arguments: url: of the log; directory: for read models, as SQLite files; kept: closed with the place.
+    Arguments: url: of the log; directory: for read models, as SQLite files; kept: closed with the place; forget:
+    called with the prefix of a part that nobody needs any more.
     """
 
-    def __init__(self, url: str, directory: Path, kept: ExitStack) -> None:
-        self._directory, self._open = directory, kept
+    def __init__(self, url: str, directory: Path, kept: ExitStack, forget: Callable[[str], None]) -> None:
+        self._directory, self._open, self._forget = directory, kept, forget
         self._log = kept.enter_context(closing(open_log(url)))
         self._prefix = f"t{uuid.uuid4().hex[:10]}-"
         self._count = count(1)
 
-    @property
-    def prefix(self) -> str:
-        """What all names begin with."""
-        return self._prefix
-
     def fresh_log(self) -> Log:
         """See `stage.Place`."""
-        return PrefixedLog(self._log, f"{self._prefix}{next(self._count)}-")
+        return PrefixedLog(self._log, f"{self._prefix}{next(self._count)}-", forget=self._forget)
 
     def fresh_store(self) -> str:
         """See `stage.Place`."""
@@ -77,11 +74,10 @@ class SharedPlace:
         self._open.close()
 
 
-def open_place(kind: Kind, kafka: str | None = None, *, lent: bool = True) -> MemoryPlace | SharedPlace:
+def open_place(kind: Kind, kafka: str | None = None) -> MemoryPlace | SharedPlace:
     """A place for tests; a context manager.
 
-    Arguments: kafka: address of a broker (None: one is started, and gone when the place is closed); lent: it goes
-    on without us, so our topics are deleted when the place is closed.
+    Arguments: kafka: address of a broker (None: one is started, and gone when the place is closed).
     Raises: Unavailable: the broker does not answer, or cannot be started here.
     """
     if kind == "memory":
@@ -90,13 +86,10 @@ def open_place(kind: Kind, kafka: str | None = None, *, lent: bool = True) -> Me
     try:
         directory = Path(kept.enter_context(TemporaryDirectory(prefix="headwater-tests-")))
         if kind == "sqlite":
-            return SharedPlace(f"sqlite:///{directory / 'log.db'}", directory, kept)
+            return SharedPlace(f"sqlite:///{directory / 'log.db'}", directory, kept, lambda prefix: None)
         url = kafka or kept.enter_context(a_broker())
         indexed = f"{url}{'&' if '?' in url else '?'}index_directory={quote(str(directory / 'index'))}"
-        place = SharedPlace(indexed, directory, kept)
-        if kafka is not None and lent:
-            kept.callback(delete_topics, url, place.prefix)
-        return place
+        return SharedPlace(indexed, directory, kept, partial(forget_on_kafka, url))
     except BaseException:
         kept.close()
         raise
@@ -117,11 +110,22 @@ def a_broker() -> Iterator[str]:
         cluster.delete()
 
 
-def delete_topics(url: str, prefix: str) -> None:
-    """Leaves a broker that others use as it was found."""
+def forget_on_kafka(url: str, prefix: str) -> None:
+    """Deletes the topics and groups with a prefix: a broker is left as it was found, and a small one bears only
+    some thousand partitions.
+
+    Arguments: url: of the broker.
+    """
+    from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
     admin = AdminClient({"bootstrap.servers": urlsplit(url).netloc, "log_level": 0})
-    mine = [name for name in admin.list_topics(timeout=10).topics if name.startswith(prefix)]
-    for answer in admin.delete_topics(mine).values() if mine else ():
-        answer.result(10)
+    topics = [name for name in admin.list_topics(timeout=10).topics if name.startswith(prefix)]
+    groups = [one.group_id for one in admin.list_consumer_groups().result(10).valid if one.group_id.startswith(prefix)]
+    answers = [
+        *(admin.delete_topics(topics).values() if topics else ()),
+        *(admin.delete_consumer_groups(groups).values() if groups else ()),
+    ]
+    for answer in answers:
+        with suppress(KafkaException):  # a member that is just leaving holds its group; the rest goes
+            answer.result(10)

@@ -118,7 +118,7 @@ def _place(config: pytest.Config) -> Place:
     if PLACE not in config.stash:
         kind: Kind = config.getoption("--hw-log") or "memory"
         kafka = _broker(config) if kind == "kafka" else None
-        place = open_place(kind, kafka, lent=_given_broker(config) is not None)
+        place = open_place(kind, kafka)
         config.stash[OPENED].enter_context(place)
         config.stash[PLACE] = place
     return config.stash[PLACE]

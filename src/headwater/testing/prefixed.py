@@ -79,11 +79,12 @@ class Prefix:
 class PrefixedLog:
     """The topics and groups of a log that begin with a prefix, under their names without it.
 
-    Arguments: log: stays open when this one is closed; prefix: of letters, digits, '.', '_' and '-'.
+    Arguments: log: stays open when this one is closed; prefix: of letters, digits, '.', '_' and '-'; forget:
+    called with the prefix when this one is closed.
     """
 
-    def __init__(self, log: Log, prefix: str) -> None:
-        self._log, self._prefix = log, Prefix(prefix)
+    def __init__(self, log: Log, prefix: str, *, forget: Callable[[str], None] = lambda prefix: None) -> None:
+        self._log, self._prefix, self._forget = log, Prefix(prefix), forget
 
     @property
     def prefix(self) -> str:
@@ -159,6 +160,7 @@ class PrefixedLog:
 
     def close(self) -> None:
         """The log below stays open."""
+        self._forget(self.prefix)
 
 
 class _Reader:
