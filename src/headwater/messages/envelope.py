@@ -86,13 +86,10 @@ def event_headers(
     of one command, so that any reader can see a torn one; extra: more headers, as they are.
     """
     headers = [
-        SPECVERSION,
+        *fixed_headers(source, type),
         ("ce_id", id.encode()),
-        ("ce_source", source.encode()),
-        ("ce_type", type.encode()),
         ("ce_time", time_bytes(time)),
         ("ce_subject", subject.encode()),
-        JSON,
         ("ce_entityversion", b"%d" % entity_version),
     ]
     add_causes(headers, causation_id, correlation_id, actor)
@@ -128,14 +125,7 @@ def command_headers(
     hw_client: who waits, compared before an answer is decoded; hw_expected: the entity's version that the caller
     saw; hw_source: where a process's command comes from, so that a reset of the process repeats nothing.
     """
-    headers = [
-        SPECVERSION,
-        ("ce_id", id.encode()),
-        ("ce_source", source.encode()),
-        ("ce_type", type.encode()),
-        ("ce_subject", subject.encode()),
-        JSON,
-    ]
+    headers = [*fixed_headers(source, type), ("ce_id", id.encode()), ("ce_subject", subject.encode())]
     if time is not None:
         headers.append(("ce_time", time_bytes(time)))
     add_causes(headers, causation_id, correlation_id, actor)
@@ -149,6 +139,12 @@ def command_headers(
         headers.append(("hw_source", hw_source.encode()))
     headers.extend(extra)
     return headers
+
+
+@lru_cache(maxsize=4096)
+def fixed_headers(source: str, type: str) -> tuple[Header, ...]:
+    """What all records of a type by one writer have in common: made once."""
+    return (SPECVERSION, ("ce_source", source.encode()), ("ce_type", type.encode()), JSON)
 
 
 def add_causes(headers: list[Header], causation_id: str | None, correlation_id: str | None, actor: str | None) -> None:

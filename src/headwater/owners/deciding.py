@@ -27,7 +27,7 @@ from headwater.messages.envelope import Meta
 from headwater.messages.json_codec import JsonCodec, Unreadable
 from headwater.messages.rejection import Rejected, rejection_to_wire
 from headwater.owners.arriving import Arrived
-from headwater.owners.envelopes import Envelope, Moment, Writer
+from headwater.owners.envelopes import Envelope, Moment
 from headwater.owners.replies import Reply
 from headwater.owners.state_record import Entry, Remembered, StateRecord
 
@@ -100,8 +100,7 @@ class Decider:
         done_before: Callable[[Arrived], bool],
     ) -> None:
         self.behaviour, self.entity, self.schema = behaviour, behaviour.entity, behaviour.schema
-        self._new_id, self._done_before = new_id, done_before
-        self._writer = Writer(behaviour.entity, source)
+        self._source, self._new_id, self._done_before = source, new_id, done_before
         self._known = frozenset([*behaviour.commands, Append, Get])
         self._commands: JsonCodec[Command] = JsonCodec(
             [*behaviour.commands, Append, Get], type_field="commandType", version_field="commandVersion"
@@ -178,7 +177,7 @@ class Decider:
     def _decide(self, entry: Entry, arrived: Arrived, message: Command, fingerprint: int, now: Moment) -> Step:
         handler = type(message).__hw__.wire_name
         try:
-            envelope = Envelope(self._writer, arrived, entry.id, now)
+            envelope = Envelope(self.entity, self._source, arrived, entry.id, now)
             events = self._events_of(entry, message, envelope)
             staged = self._apply(entry, events, envelope)
         except Rejected as refusal:

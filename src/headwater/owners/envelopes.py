@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from headwater.messages.declare import Command, Event
-from headwater.messages.envelope import JSON, SPECVERSION, Header, Meta, add_causes, time_text
+from headwater.messages.envelope import Header, Meta, add_causes, fixed_headers, time_text
 from headwater.owners.arriving import Arrived
 
 
@@ -28,37 +28,17 @@ class Moment(NamedTuple):
         return cls(time, milliseconds(time), ("ce_time", text), ("hw_recorded", text))
 
 
-class Writer:
-    """Who writes an entity type's events.
-
-    Arguments: entity: the type's name; source: the ce_source of its events (the app's name).
-    """
-
-    __slots__ = ("entity", "fixed", "source")
-
-    def __init__(self, entity: str, source: str) -> None:
-        self.entity, self.source = entity, ("ce_source", source.encode())
-        self.fixed: dict[type[Event], tuple[Header, ...]] = {}
-
-    def fixed_of(self, event: type[Event]) -> tuple[Header, ...]:
-        """The headers that all events of a type have in common."""
-        found = self.fixed.get(event)
-        if found is None:
-            kind = ("ce_type", event.__hw__.wire_name.encode())
-            found = self.fixed[event] = (SPECVERSION, self.source, kind, JSON)
-        return found
-
-
 class Envelope:
     """The envelope of one command on one entity, and of its events.
 
-    Arguments: writer; arrived: the command; entity_id; now: when it is carried out.
+    Arguments: entity: the entity type; source: who writes its events (the app's name); arrived: the command;
+    entity_id; now: when it is carried out.
     """
 
-    __slots__ = ("_common", "arrived", "command_id", "entity_id", "happened", "happened_ms", "now", "writer")
+    __slots__ = ("_common", "arrived", "command_id", "entity", "entity_id", "happened", "happened_ms", "now", "source")
 
-    def __init__(self, writer: Writer, arrived: Arrived, entity_id: str, now: Moment) -> None:
-        self.writer, self.arrived, self.entity_id, self.now = writer, arrived, entity_id, now
+    def __init__(self, entity: str, source: str, arrived: Arrived, entity_id: str, now: Moment) -> None:
+        self.entity, self.source, self.arrived, self.entity_id, self.now = entity, source, arrived, entity_id, now
         self.command_id = arrived.id.encode()
         time = arrived.time
         if time is None:
@@ -72,7 +52,7 @@ class Envelope:
     def headers(self, event: type[Event], event_id: str, version: int, index: int, count: int) -> list[Header]:
         """The headers of one of the command's `count` events, with the entity's version after it."""
         return [
-            *self.writer.fixed_of(event),
+            *fixed_headers(self.source, event.__hw__.wire_name),
             *self._common,
             ("ce_id", event_id.encode()),
             ("ce_entityversion", b"%d" % version),
@@ -94,7 +74,7 @@ class Envelope:
             type=kind,
             time=self.happened,
             recorded=self.now.time,
-            entity=self.writer.entity,
+            entity=self.entity,
             entity_id=self.entity_id,
             version=version,
             command_id=arrived.id,
