@@ -210,6 +210,30 @@ def test_a_projection_that_raises_stops() -> None:
     given(Brittle, OrderPlaced("1", Decimal(3))).fails(saying="no orders, please")
 
 
+class Owner(hw.Projection, group="people"):
+    account_id: hw.Key[str]
+    owner: str = ""
+
+    @hw.on(Opened)
+    def opened(self, event: Opened) -> None:
+        self.owner = event.owner
+
+
+class Generosity(hw.Projection, group="people"):
+    owner: hw.Key[str]
+    given: Decimal = Decimal(0)
+
+    @hw.on(Deposited, key=lambda event, meta: "all")
+    def deposited(self, event: Deposited, rows: hw.Rows) -> None:
+        giver = rows.get(Owner, event.account_id)
+        self.given += event.amount if giver and giver.owner == "ann" else 0
+
+
+def test_a_projection_that_looks_up_rows_beside_it() -> None:
+    events = [Opened("a", "ann"), Opened("b", "bob"), Deposited("a", Decimal(3)), Deposited("b", Decimal(4))]
+    given(Generosity, *events, beside=[Owner]).rows(Generosity("all", Decimal(3)))
+
+
 # --- the fixtures
 
 
