@@ -1,0 +1,116 @@
+"""Three brokers, each record on three of them: one may die at any time, and nothing that was confirmed is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from headwater.errors import Unavailable
+from headwater.log.kafka import KafkaLog
+from headwater.log.port import Aborted, NewRecord, TopicPartition, Transaction
+from headwater.testing.brokers import Cluster
+from headwater.testing.conformance.log.waiting import (
+    Attendance,
+    attempts,
+    fresh,
+    make_topic,
+    numbers,
+    read_topic,
+)
+
+pytestmark = [pytest.mark.kafka, pytest.mark.cluster, pytest.mark.slow]
+PATIENCE_S = 90.0
+
+
+@pytest.fixture
+def log(kafka_cluster: Cluster, tmp_path: Path) -> Iterator[KafkaLog]:
+    log = KafkaLog(kafka_cluster.bootstrap, session_timeout_s=6, index_directory=tmp_path)
+    yield log
+    log.close()
+
+
+@pytest.fixture(autouse=True)
+def whole_again(kafka_cluster: Cluster) -> Iterator[None]:
+    yield
+    for node in kafka_cluster.nodes:
+        kafka_cluster.restart(node.id)
+
+
+def leader_of(cluster: Cluster, topic: str) -> int:
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0})
+    leader: int = admin.list_topics(topic, timeout=10).topics[topic].partitions[0].leader
+    return leader
+
+
+def test_every_record_is_on_three_brokers_and_two_must_have_it(kafka_cluster: Cluster, log: KafkaLog) -> None:
+    topic = make_topic(log, 3)
+    admin = AdminClient({"bootstrap.servers": kafka_cluster.bootstrap, "log_level": 0})
+    partitions = admin.list_topics(topic, timeout=10).topics[topic].partitions
+    assert [len(partition.replicas) for partition in partitions.values()] == [3, 3, 3]
+    settings = log._administration._settings([topic])[topic]
+    assert settings["min.insync.replicas"].value == "2"
+
+
+def test_transactions_go_on_when_a_broker_dies_and_none_is_lost_or_doubled(
+    kafka_cluster: Cluster, log: KafkaLog
+) -> None:
+    """Each transaction writes the number of the position that it moves: the numbers must come out without a gap."""
+    source, target, group = make_topic(log, records=1), make_topic(log), fresh("group")
+    partition = TopicPartition(source, 0)
+    attendance = Attendance(log, group, PATIENCE_S)
+    member = attendance.join(log, [source])
+    attendance.owns(member, 1)
+    writer = log.writer(fresh("writer"))
+    done = 0
+
+    def one() -> int:
+        """Does the next piece of work, as an owner does: from the position that was committed."""
+        position = log.committed(group, [partition]).get(partition, 0)
+
+        def fill(transaction: Transaction) -> None:
+            transaction.append([NewRecord(target, 0, b"k", b"%d" % position)])
+            transaction.positions(group, {partition: position + 1}, member.fence())
+
+        writer.transact(fill)
+        return position + 1
+
+    kill_at = {30: leader_of(kafka_cluster, target)}
+    for _ in attempts(PATIENCE_S, "a hundred transactions went through", pause_s=0):
+        attendance.turn(member)
+        if done in kill_at:
+            kafka_cluster.kill(kill_at.pop(done))
+        try:
+            done = one()
+        except (Aborted, Unavailable):
+            continue
+        if done >= 100:
+            break
+    assert numbers(read_topic(log, target, PATIENCE_S)) == list(range(done))
+    attendance.leave(member)
+
+
+def test_appends_and_readers_survive_a_leader(kafka_cluster: Cluster, log: KafkaLog) -> None:
+    topic = make_topic(log)
+    confirmed: list[int] = []
+    reader = log.reader()
+    reader.assign({TopicPartition(topic, 0): 0})
+    seen: list[int] = []
+    for number in range(200):
+        if number == 50:
+            kafka_cluster.kill(leader_of(kafka_cluster, topic))
+        try:
+            log.append([NewRecord(topic, 0, b"k", b"%d" % number)])
+        except Unavailable:
+            continue
+        confirmed.append(number)
+        seen += numbers(reader.read(100, 0).records)
+    assert len(confirmed) >= 150
+    for _ in attempts(PATIENCE_S, "the reader saw everything that was confirmed", pause_s=0):
+        seen += numbers(reader.read(100, 0.1).records)
+        if set(confirmed) <= set(seen):
+            break
+    assert len(seen) == len(set(seen)), "nothing came twice"
+    assert sorted(seen) == seen
