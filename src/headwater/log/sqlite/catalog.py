@@ -26,6 +26,11 @@ class Topic:
     compacted: bool
     log_time: bool
 
+    @property
+    def table(self) -> str:
+        """The table that holds its records."""
+        return "latest" if self.compacted else "records"
+
     def describe(self) -> TopicDescription:
         return TopicDescription(self.name, self.id, self.partitions, self.retention_ms, self.compacted, self.log_time)
 

@@ -37,7 +37,7 @@ from headwater.log.sqlite.reading import Handed, Source, SqliteReader
 from headwater.log.sqlite.records import OFFSET_MASK, SELECT, place_of, to_records
 from headwater.log.sqlite.schema import File
 
-_SELECT_KEY = f"{SELECT} WHERE key = ? AND place >= ? AND place < ? ORDER BY place"
+_SELECT_KEY = f"{SELECT} records WHERE key = ? AND place >= ? AND place < ? ORDER BY place"
 
 
 class SqliteLog:
@@ -104,8 +104,10 @@ class SqliteLog:
     def positions_at(self, partitions: Sequence[TopicPartition], timestamp_ms: int) -> dict[TopicPartition, int]:
         found = self.ends(partitions)
         for partition, slot in self._catalog.slots(partitions).items():
+            table = self._catalog.find(partition.topic).table
+            within = "place >= ? AND place < ? AND timestamp_ms >= ?"
             rows = self._ask(
-                "SELECT place FROM records WHERE place >= ? AND place < ? AND timestamp_ms >= ? ORDER BY place LIMIT 1",
+                f"SELECT place FROM {table} WHERE {within} ORDER BY place LIMIT 1",
                 place_of(slot, 0),
                 place_of(slot, found[partition]),
                 timestamp_ms,

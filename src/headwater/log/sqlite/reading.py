@@ -22,7 +22,8 @@ from headwater.log.sqlite.schema import File
 _CHUNK = 128
 _MOST_BYTES = 16_000_000
 
-_SELECT_RANGE = f"{SELECT} WHERE place >= ? AND place < ? ORDER BY place LIMIT ?"
+_RANGE = "WHERE place >= ? AND place < ? ORDER BY place LIMIT ?"
+_SELECT_RANGE = {table: f"{SELECT} {table} {_RANGE}" for table in ("records", "latest")}
 
 
 class Handed:
@@ -118,7 +119,8 @@ class Reading:
         topic, number = partition
         records: list[SqliteRecord] = []
         size_bytes = 0
-        cursor = self._connection.execute(_SELECT_RANGE, (place_of(slot, position), place_of(slot, end), limit))
+        question = _SELECT_RANGE[self._source.catalog.find(topic).table]
+        cursor = self._connection.execute(question, (place_of(slot, position), place_of(slot, end), limit))
         while rows := cursor.fetchmany(_CHUNK):
             records += to_records(topic, number, rows)
             size_bytes += sum([len(row[4]) for row in rows if row[4] is not None])

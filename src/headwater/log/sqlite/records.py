@@ -17,10 +17,14 @@ OFFSET_BITS = 40
 OFFSET_MASK = (1 << OFFSET_BITS) - 1
 
 Row = tuple[int, int, bytes | None, bytes | None, bytes | None]
-"""place, timestamp_ms, key, headers, value: the columns of the table `records`."""
+"""place, timestamp_ms, key, headers, value: the columns of the tables `records` and `latest`."""
 
 INSERT = "INSERT INTO records (place, timestamp_ms, key, headers, value) VALUES (?, ?, ?, ?, ?)"
-SELECT = "SELECT place, timestamp_ms, key, headers, value FROM records"
+REPLACE = """
+INSERT INTO latest (place, timestamp_ms, key, headers, value, slot) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (slot, key) DO UPDATE SET place = excluded.place, timestamp_ms = excluded.timestamp_ms,
+    headers = excluded.headers, value = excluded.value"""
+SELECT = "SELECT place, timestamp_ms, key, headers, value FROM"
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...]).decode

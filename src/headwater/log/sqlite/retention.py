@@ -43,7 +43,7 @@ class Retention:
         firsts: dict[int, int] = {}
         for slot in range(topic.first_slot, topic.first_slot + topic.partitions):
             oldest = connection.execute(
-                "SELECT place, timestamp_ms FROM records WHERE place >= ? AND place < ? ORDER BY place LIMIT ?",
+                f"SELECT place, timestamp_ms FROM {topic.table} WHERE place >= ? AND place < ? ORDER BY place LIMIT ?",
                 (place_of(slot, 0), place_of(slot + 1, 0), _AT_MOST),
             ).fetchall()
             last = -1
@@ -56,7 +56,7 @@ class Retention:
             if last == oldest[-1][0]:
                 self._due_s = 0.0  # there may be more: go on with the next commit
             first = (last & OFFSET_MASK) + 1
-            connection.execute("DELETE FROM records WHERE place >= ? AND place <= ?", (place_of(slot, 0), last))
+            connection.execute(f"DELETE FROM {topic.table} WHERE place >= ? AND place <= ?", (place_of(slot, 0), last))
             connection.execute("UPDATE counters SET first = ? WHERE slot = ?", (first, slot))
             firsts[slot] = first
         return firsts

@@ -1,7 +1,8 @@
 """The file: its tables, how it is made and recognised, and how a connection to it is opened.
 
-- `records` holds every record, by place (see `records`); `records_by_key` finds the records of one entity and the
-  one that compaction replaces.
+- `records` holds every record, by place (see `records`); `records_by_key` finds the records of one entity.
+- `latest` holds the records of compacted topics, one row per key: a newer record takes the older one's row. To
+  delete and insert instead would change eight pages more for each command that an owner carries out.
 - `counters` has a row per partition: the first kept offset and the next one.
 - `positions`, `members` and `leases` belong to consumer groups. A lease says who owns a partition; its epoch grows
   with every change of owner, and a transaction that moves positions checks it.
@@ -36,6 +37,10 @@ CREATE TABLE counters (slot INTEGER PRIMARY KEY, first INTEGER NOT NULL, next IN
 CREATE TABLE records (
     place INTEGER PRIMARY KEY, timestamp_ms INTEGER NOT NULL, key BLOB, headers BLOB, value BLOB);
 CREATE INDEX records_by_key ON records (key) WHERE key IS NOT NULL;
+CREATE TABLE latest (
+    slot INTEGER NOT NULL, key BLOB NOT NULL, place INTEGER NOT NULL, timestamp_ms INTEGER NOT NULL, headers BLOB,
+    value BLOB, UNIQUE (slot, key));
+CREATE UNIQUE INDEX latest_by_place ON latest (place);
 CREATE TABLE positions (
     name TEXT, slot INTEGER, position INTEGER NOT NULL, PRIMARY KEY (name, slot)) WITHOUT ROWID;
 CREATE TABLE members (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from headwater.log.sqlite.draft import Draft
 from headwater.log.sqlite.membership import beat
-from headwater.log.sqlite.records import INSERT, place_of
+from headwater.log.sqlite.records import INSERT, REPLACE
 
 
 def write_drafts(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> dict[int, int]:
@@ -15,14 +15,11 @@ def write_drafts(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> dic
     merged = drafts[0]
     for draft in drafts[1:]:
         merged.absorb(draft)
-    if merged.compacted:
-        connection.executemany(
-            "DELETE FROM records WHERE key = ? AND place >= ? AND place < ?",
-            [(key, place_of(slot, 0), row[0]) for (slot, key), row in merged.compacted.items()],
-        )
-        merged.rows.extend(merged.compacted.values())
     if merged.rows:
         connection.executemany(INSERT, merged.rows)
+    if merged.compacted:
+        connection.executemany(REPLACE, [(*row, slot) for (slot, _), row in merged.compacted.items()])
+    if merged.ends:
         connection.executemany(
             "UPDATE counters SET next = ? WHERE slot = ?", [(end, slot) for slot, end in merged.ends.items()]
         )
