@@ -15,7 +15,7 @@ import pytest
 
 from headwater.errors import Misuse, Unavailable
 from headwater.log.kafka import KafkaLog
-from headwater.log.port import NewRecord, TopicPartition, Transaction
+from headwater.log.port import NewRecord, Reader, TopicPartition, Transaction
 from headwater.testing.brokers import Cluster, start_brokers
 from headwater.testing.conformance.log.waiting import (
     Attendance,
@@ -235,6 +235,11 @@ def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     cluster.delete()
 
 
+def read_on(reader: Reader, waiting_for: str) -> None:
+    for _ in attempts(20, waiting_for, pause_s=0):
+        reader.read(100, 0.5)
+
+
 @pytest.mark.parametrize("how", ["paused", "killed"])
 def test_while_the_broker_is_gone_calls_end_and_later_they_work_again(
     own_broker: Cluster, tmp_path: Path, how: str
@@ -272,8 +277,7 @@ def test_while_the_broker_is_gone_calls_end_and_later_they_work_again(
             call()
         assert time.monotonic() - started < 8, name
     with pytest.raises(Unavailable, match=own_broker.bootstrap):
-        for _ in attempts(20, "a reader told that the broker is gone", pause_s=0):
-            reader.read(100, 0.5)
+        read_on(reader, "a reader told that the broker is gone")
     if how == "paused":
         own_broker.resume(1)
     else:
