@@ -97,9 +97,10 @@ class News:
         if version == self._version:
             return
         self._version = version
-        self._heard_s = self._asked_s
         rows = self._connection.execute("SELECT slot, first, next FROM counters").fetchall()
         (changes,) = self._connection.execute("SELECT group_changes FROM log").fetchone()
+        if changes > self.group_changes or any(row[2] > self.nexts.get(row[0], -1) for row in rows):
+            self._heard_s = self._asked_s  # commits of this process are known already, and no reason to ask often
         self.publish({row[0]: row[2] for row in rows}, {row[0]: row[1] for row in rows})
         self.publish_groups(changes)
 

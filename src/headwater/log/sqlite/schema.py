@@ -24,7 +24,7 @@ SCHEMA_VERSION = 1
 # A single command changes about five pages, each written whole to the write-ahead log: with 8192 a caller who waits
 # for every one gets 10 % less done, and many commands at a time go only 3 % faster.
 _PAGE_BYTES = 4096
-_CHECKPOINT_PAGES = 4000  # 32 MB: a commit in a thousand pays for it, and not one in three hundred
+_CHECKPOINT_PAGES = 4000  # 16 MB: one commit in hundreds pays for it
 _READERS_PATIENCE_MS = 10_000
 _OLDEST_SQLITE = (3, 35, 0)  # RETURNING
 
