@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -272,12 +273,26 @@ def _new_nodes(count: int, port: int | None) -> list[Node]:
 
 
 def _free_ports() -> Iterator[int]:
-    """Ports that nobody uses now. Held until the caller is done with all, so that none comes twice."""
+    """Ports that nobody uses now. Held until the caller is done with all, so that none comes twice.
+
+    Below those that the system gives to outgoing connections: a broker asks its own controller's port until it
+    answers, and from a port of that range such a connection would in the end meet itself and keep the port.
+    """
+    draw = random.SystemRandom()
     with contextlib.ExitStack() as held:
         while True:
             listener = held.enter_context(socket.socket())
-            listener.bind(("127.0.0.1", 0))
+            try:
+                listener.bind(("127.0.0.1", draw.randrange(15_000, _first_outgoing_port())))
+            except OSError:
+                continue  # somebody has it: another draw
             yield listener.getsockname()[1]
+
+
+def _first_outgoing_port() -> int:
+    setting = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    first = int(setting.read_text().split()[0]) if setting.exists() else 32_768
+    return max(first, 16_000)
 
 
 def _settings(cluster: Cluster, node: Node) -> str:
