@@ -257,8 +257,10 @@ def start_brokers(
 
 
 def _ps(pid: int, what: str) -> str:
-    """What the system says about a process; empty: there is none."""
-    return subprocess.run(["ps", "-o", f"{what}=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    """What the system says about a process, however long (COLUMNS would cut it); empty: there is none."""
+    return subprocess.run(
+        ["ps", "-ww", "-o", f"{what}=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout
 
 
 def _new_cluster_id() -> str:
