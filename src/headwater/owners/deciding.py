@@ -28,7 +28,7 @@ from headwater.messages.json_codec import JsonCodec, Unreadable
 from headwater.messages.rejection import Rejected, rejection_to_wire
 from headwater.owners.arriving import Arrived
 from headwater.owners.envelopes import Envelope, Moment
-from headwater.owners.replies import Reply
+from headwater.owners.replies import Outcome, Reply
 from headwater.owners.state_record import Entry, Remembered, StateRecord
 
 ANY_CONTENT = -1
@@ -282,17 +282,11 @@ class Decider:
                 return self._reply(entry, asked, duplicate=True, asked_by=arrived.id)
         return self._reply(entry, arrived, body=msgspec.Raw(entry.raw))
 
-    def _reply(self, entry: Entry, arrived: Arrived, **rest: Any) -> Reply:
-        rest.setdefault("outcome", "accepted")
-        return Reply(
-            command_id=arrived.id,
-            entity=self.behaviour.entity,
-            id=entry.id,
-            version=entry.version,
-            partition=arrived.partition,
-            next_offset=entry.events,
-            **rest,
-        )
+    def _reply(
+        self, entry: Entry, arrived: Arrived, outcome: Outcome = "accepted", events: int = 0, **rest: Any
+    ) -> Reply:
+        at = arrived.partition, entry.events
+        return Reply(arrived.id, outcome, self.entity, entry.id, entry.version, events, *at, **rest)
 
 
 def _fits(value: bytes, limit: int, what: str) -> None:
