@@ -20,7 +20,7 @@ from confluent_kafka import (
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
-from headwater.errors import Misuse
+from headwater.errors import HeadwaterError, Misuse
 from headwater.log.kafka.connection import PATIENCE, Connection, passes
 from headwater.log.kafka.offsets import Offsets
 from headwater.log.limits import check_specs, unknown_topic
@@ -210,6 +210,14 @@ class Administration:
         """The processes (see `Connection.process`) that have members in a group."""
         members = self._described([group])[group].members
         return {member.client_id.rpartition("@")[2] for member in members}
+
+    def group_answers(self, group: str) -> bool:
+        """Whether a group has a coordinator that answers now."""
+        try:
+            self._described([group])
+        except HeadwaterError:
+            return False
+        return True
 
     def reset(self, group: str, positions: Positions) -> None:
         members = self._described([group])[group].members

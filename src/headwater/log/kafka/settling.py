@@ -14,7 +14,7 @@ from confluent_kafka import Producer
 
 from headwater.log.kafka.administration import Administration
 from headwater.log.kafka.connection import ClientLog, Connection, logger
-from headwater.log.kafka.transactions import initialise, transactional_settings
+from headwater.log.kafka.producers import initialise, transactional_settings
 from headwater.log.port import TopicPartition
 
 

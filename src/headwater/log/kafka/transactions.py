@@ -4,14 +4,7 @@
       any failure before commit: not committed; the producer is replaced, which aborts what it left open
       any failure of commit:     the producer is replaced, then what was written is looked for
 
-Why two: Kafka writes the markers of a committed transaction after it has said OK, and the same producer's next
-transaction would wait for them. The second begins only after the first one's commit returned OK, so that order
-and positions stay right.
-
-Why replace: librdkafka repeats a lost EndTxn by itself and reports success; the first one, late, would then
-commit half of the next transaction of the same producer epoch. A new producer of the same transactional id has
-a new epoch. Only the client's log lines tell of such a repetition, so any line between begin and the end of
-commit is a doubt, and a doubtful producer is replaced before its next begin.
+Why two, and why replace: see `producers`.
 """
 
 from __future__ import annotations
@@ -19,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
@@ -27,16 +21,14 @@ from confluent_kafka._types import HeadersType
 from headwater.errors import HeadwaterError, Misuse, Unavailable
 from headwater.log.kafka.administration import Administration
 from headwater.log.kafka.appending import check
-from headwater.log.kafka.connection import ClientLog, Connection
+from headwater.log.kafka.bounded import Bounded
+from headwater.log.kafka.connection import Connection
 from headwater.log.kafka.membership import LOST, KafkaFence
 from headwater.log.kafka.outcome import Outcome, Written
-from headwater.log.limits import MAX_RECORD_BYTES
+from headwater.log.kafka.producers import Turn
 from headwater.log.port import Aborted, Fence, Fenced, NewRecord, Positions, Torn, Transaction, Undecided
 
 _FENCED_PRODUCER = frozenset((KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH))
-
-_ANY_TOPIC = "headwater-meta"
-"""Asked about only for the answer's sake; whether it exists does not matter."""
 
 
 class _Broken(Exception):
@@ -47,101 +39,18 @@ class _Broken(Exception):
         self.error, self.step = error, step
 
 
-class _Turn:
-    """One of the two producers of a writer, replaced when in doubt.
+class KafkaTransaction:
+    """See `headwater.log.port.Transaction`. Begins with its first record or position.
 
-    Arguments: connection; id: its transactional id.
+    Arguments: begin: gives the producer; id: its transactional id; administration; bounded: makes calls that may
+    never end; answer_s: how long any other step may take.
     """
 
-    def __init__(self, connection: Connection, id: str) -> None:
-        self.id = id
-        self._connection = connection
-        self._log = ClientLog()
-        self._producer: Producer | None = None
-        self._lines_at_begin = 0
-
-    def begin(self) -> Producer:
-        """A producer without doubts. Raises: Unavailable."""
-        if self._producer is not None:
-            self._producer.poll(0)
-        if self._producer is not None:
-            try:
-                self._producer.begin_transaction()
-            except KafkaException:
-                self.close()  # it failed for good while nothing was under way
-        if self._producer is None:
-            self.replace().begin_transaction()
-        self._lines_at_begin = self._log.lines
-        assert self._producer is not None
-        return self._producer
-
-    def ended(self) -> None:
-        """Commit or abort said OK. Any line that the client logged meanwhile casts a doubt."""
-        assert self._producer is not None
-        self._producer.poll(0)
-        if self._log.lines != self._lines_at_begin:
-            self.close()
-
-    def replace(self) -> Producer:
-        """A new producer with the same id: from now on nothing that the old one sent, however late, counts,
-        and what it left open is aborted or completed. Raises: Unavailable."""
-        self.close()
-        self._log = ClientLog()
-        producer = Producer(
-            {
-                **transactional_settings(self._connection, self.id),
-                "linger.ms": 0,
-                "queue.buffering.max.messages": 500_000,
-            },
-            logger=self._log,
-        )
-        initialise(producer, self._connection, self._connection.options.answer_timeout_s)
-        self._producer = producer
-        return producer
-
-    def close(self) -> None:
-        # The client ends with its last reference, without waiting for what is under way.
-        self._producer = None
-
-
-def transactional_settings(connection: Connection, id: str) -> dict[str, object]:
-    """Settings of every producer with a transactional id."""
-    return {
-        **connection.settings(),
-        "transactional.id": id,
-        "client.id": id,
-        "transaction.timeout.ms": round(connection.options.transaction_timeout_s * 1000),
-        "acks": "all",
-        "message.max.bytes": MAX_RECORD_BYTES,
-        # Kafka answers "the last transaction is still being ended" at times; asking again soon halves the
-        # time of a small transaction.
-        "retry.backoff.ms": 1,
-        "retry.backoff.max.ms": 50,
-    }
-
-
-def initialise(producer: Producer, connection: Connection, patience_s: float) -> None:
-    """`init_transactions`, repeated while it may be. Raises: Unavailable."""
-    deadline = time.monotonic() + patience_s
-    try:
-        # A question at once makes it connect at once; otherwise it may look for its coordinator half a second late.
-        producer.list_topics(_ANY_TOPIC, timeout=patience_s)
-    except KafkaException as error:
-        raise connection.translated(error.args[0], "preparing transactions") from error
-    while True:
-        try:
-            producer.init_transactions(max(0.1, deadline - time.monotonic()))
-            return
-        except KafkaException as error:
-            if not error.args[0].retriable() or time.monotonic() > deadline:
-                raise connection.translated(error.args[0], "preparing transactions") from error
-
-
-class KafkaTransaction:
-    """See `headwater.log.port.Transaction`. Begins with its first record or position."""
-
-    def __init__(self, begin: Callable[[], Producer], id: str, administration: Administration, answer_s: float) -> None:
+    def __init__(
+        self, begin: Callable[[], Producer], id: str, administration: Administration, bounded: Bounded, answer_s: float
+    ) -> None:
         self._begin, self._id, self._administration, self._answer_s = begin, id, administration, answer_s
+        self._bounded = bounded
         self._producer: Producer | None = None
         self._failed: KafkaError | None = None
         self.written = Written(id)
@@ -190,7 +99,8 @@ class KafkaTransaction:
         self.written.positions(group, positions)
         # The committer's id travels with the position: who finds it pending later knows whom to end.
         wanted = [KafkaPartition(topic, partition, at, self._id) for (topic, partition), at in positions.items()]
-        self._repeat(lambda: producer.send_offsets_to_transaction(wanted, fence.metadata, self._answer_s), "positions")
+        call = partial(producer.send_offsets_to_transaction, wanted, fence.metadata, self._answer_s)
+        self._repeat(lambda: self._within_time(group, call), "positions")
 
     def commit(self) -> None:
         """Raises: _Broken."""
@@ -240,6 +150,19 @@ class KafkaTransaction:
         if self._failed is not None or left:
             raise _Broken(self._failed or KafkaError(KafkaError._MSG_TIMED_OUT), "writing")
 
+    def _within_time(self, group: str, call: Callable[[], None]) -> None:
+        """Makes a call to a group's coordinator. Left behind when its time is over, and before that when the
+        coordinator twice answers somebody else meanwhile. Raises: _Broken, KafkaException."""
+        answered = 0
+
+        def gives_up(waited_s: float) -> bool:
+            nonlocal answered
+            answered += self._administration.group_answers(group)
+            return answered >= 2 or waited_s >= self._answer_s
+
+        if not self._bounded.call(call, gives_up):
+            raise _Broken(KafkaError(KafkaError._TIMED_OUT), "positions")
+
     def _repeat(self, call: Callable[[], None], step: str) -> None:
         """The same call again while the client says that this may help. Raises: _Broken."""
         deadline = time.monotonic() + self._answer_s
@@ -261,13 +184,12 @@ class KafkaWriter:
 
     def __init__(self, connection: Connection, administration: Administration, outcome: Outcome, name: str) -> None:
         self._connection, self._administration, self._outcome = connection, administration, outcome
-        self._turns = [_Turn(connection, f"{name}-{connection.process}-{letter}") for letter in "ab"]
+        self._turns = [Turn(connection, f"{name}-{connection.process}-{letter}") for letter in "ab"]
+        self._bounded = Bounded(f"{name}-positions")
 
     def transact(self, fill: Callable[[Transaction], None]) -> None:
         turn = self._turns[0]
-        transaction = KafkaTransaction(
-            turn.begin, turn.id, self._administration, self._connection.options.answer_timeout_s
-        )
+        transaction = self._transaction(turn)
         try:
             fill(transaction)
             if transaction.empty:
@@ -284,10 +206,15 @@ class KafkaWriter:
         self._turns.reverse()
 
     def close(self) -> None:
+        self._bounded.close()
         for turn in self._turns:
             turn.close()
 
-    def _abandon(self, turn: _Turn, transaction: KafkaTransaction) -> None:
+    def _transaction(self, turn: Turn) -> KafkaTransaction:
+        answer_s = self._connection.options.answer_timeout_s
+        return KafkaTransaction(turn.begin, turn.id, self._administration, self._bounded, answer_s)
+
+    def _abandon(self, turn: Turn, transaction: KafkaTransaction) -> None:
         """Aborts what is open. Where that does not go smoothly the producer is replaced, which aborts it too."""
         if transaction.aborts():
             turn.ended()
@@ -298,7 +225,7 @@ class KafkaWriter:
             with contextlib.suppress(Unavailable):
                 turn.replace()
 
-    def _recover(self, turn: _Turn, transaction: KafkaTransaction, broken: _Broken) -> None:
+    def _recover(self, turn: Turn, transaction: KafkaTransaction, broken: _Broken) -> None:
         """Finds out what became of a transaction that a step of failed. Returns when it was committed after
         all; raises what is true otherwise."""
         written = transaction.written
@@ -316,7 +243,7 @@ class KafkaWriter:
             raise Torn(f"only a part of a transaction is visible ({broken}): {written}")
         raise self._verdict(turn, transaction, broken) from broken
 
-    def _verdict(self, turn: _Turn, transaction: KafkaTransaction, broken: _Broken) -> HeadwaterError:
+    def _verdict(self, turn: Turn, transaction: KafkaTransaction, broken: _Broken) -> HeadwaterError:
         """Nothing was written: why, in the port's words."""
         code = broken.error.code()
         if code in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.UNKNOWN_TOPIC_OR_PART):
@@ -328,10 +255,10 @@ class KafkaWriter:
             return Fenced(f"{broken}; the partitions belong to another member now, nothing was written")
         return Aborted(f"{broken}; nothing was written")
 
-    def _holds(self, turn: _Turn, transaction: KafkaTransaction) -> bool:
+    def _holds(self, turn: Turn, transaction: KafkaTransaction) -> bool:
         """Whether the group still accepts the fence: asked in a transaction that is aborted in any case. A
         producer alone may be out because its time ran out, and then the member still owns its partitions."""
-        trial = KafkaTransaction(turn.begin, turn.id, self._administration, self._connection.options.answer_timeout_s)
+        trial = self._transaction(turn)
         try:
             assert transaction.fence is not None
             for group, positions in transaction.written.moved.items():

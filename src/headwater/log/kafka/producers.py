@@ -1,0 +1,113 @@
+"""The producers of transactions: two in turn per writer, each replaced when there is a doubt about it.
+
+Why two: Kafka writes the markers of a committed transaction after it has said OK, and the same producer's next
+transaction would wait for them. The second begins only after the first one's commit returned OK, so that order
+and positions stay right.
+
+Why replace: librdkafka repeats a lost EndTxn by itself and reports success; the first one, late, would then
+commit half of the next transaction of the same producer epoch. A new producer of the same transactional id has
+a new epoch. Only the client's log lines tell of such a repetition, so any line between begin and the end of
+commit is a doubt, and a doubtful producer is replaced before its next begin.
+"""
+
+from __future__ import annotations
+
+import time
+
+from confluent_kafka import KafkaException, Producer
+
+from headwater.log.kafka.connection import ClientLog, Connection
+from headwater.log.limits import MAX_RECORD_BYTES
+
+_ANY_TOPIC = "headwater-meta"
+"""Asked about only for the answer's sake; whether it exists does not matter."""
+
+
+class Turn:
+    """One of the two producers of a writer, replaced when in doubt.
+
+    Arguments: connection; id: its transactional id.
+    """
+
+    def __init__(self, connection: Connection, id: str) -> None:
+        self.id = id
+        self._connection = connection
+        self._log = ClientLog()
+        self._producer: Producer | None = None
+        self._lines_at_begin = 0
+
+    def begin(self) -> Producer:
+        """A producer without doubts. Raises: Unavailable."""
+        if self._producer is not None:
+            self._producer.poll(0)
+        if self._producer is not None:
+            try:
+                self._producer.begin_transaction()
+            except KafkaException:
+                self.close()  # it failed for good while nothing was under way
+        if self._producer is None:
+            self.replace().begin_transaction()
+        self._lines_at_begin = self._log.lines
+        assert self._producer is not None
+        return self._producer
+
+    def ended(self) -> None:
+        """Commit or abort said OK. Any line that the client logged meanwhile casts a doubt."""
+        assert self._producer is not None
+        self._producer.poll(0)
+        if self._log.lines != self._lines_at_begin:
+            self.close()
+
+    def replace(self) -> Producer:
+        """A new producer with the same id: from now on nothing that the old one sent, however late, counts,
+        and what it left open is aborted or completed. Raises: Unavailable."""
+        self.close()
+        self._log = ClientLog()
+        producer = Producer(
+            {
+                **transactional_settings(self._connection, self.id),
+                "linger.ms": 0,
+                "queue.buffering.max.messages": 500_000,
+            },
+            logger=self._log,
+        )
+        initialise(producer, self._connection, self._connection.options.answer_timeout_s)
+        self._producer = producer
+        return producer
+
+    def close(self) -> None:
+        # The client ends with its last reference, without waiting for what is under way.
+        self._producer = None
+
+
+def transactional_settings(connection: Connection, id: str) -> dict[str, object]:
+    """Settings of every producer with a transactional id."""
+    return {
+        **connection.settings(),
+        "transactional.id": id,
+        "client.id": id,
+        "transaction.timeout.ms": round(connection.options.transaction_timeout_s * 1000),
+        "acks": "all",
+        "message.max.bytes": MAX_RECORD_BYTES,
+        # Kafka answers "the last transaction is still being ended" at times; asking again soon halves the
+        # time of a small transaction.
+        "retry.backoff.ms": 1,
+        "retry.backoff.max.ms": 50,
+    }
+
+
+def initialise(producer: Producer, connection: Connection, patience_s: float) -> None:
+    """`init_transactions`, repeated while it may be. Raises: Unavailable."""
+    deadline = time.monotonic() + patience_s
+    try:
+        # A question at once makes it connect at once; otherwise it may look for its coordinator half a second late.
+        producer.list_topics(_ANY_TOPIC, timeout=patience_s)
+    except KafkaException as error:
+        raise connection.translated(error.args[0], "preparing transactions") from error
+    while True:
+        try:
+            producer.init_transactions(max(0.1, deadline - time.monotonic()))
+            return
+        except KafkaException as error:
+            if not error.args[0].retriable() or time.monotonic() > deadline:
+                raise connection.translated(error.args[0], "preparing transactions") from error
