@@ -103,6 +103,7 @@ BAD: dict[str, tuple[dict[str, Any] | bytes, str]] = {
     "no key": (depositing(1, "1") | {"accountId": ""}, "accountId"),
     "time without a zone": (depositing(1, "1", timestamp="2024-04-10T12:00:00"), "no time zone"),
     "time that is none": (depositing(1, "1", timestamp=5), '"timestamp" is 5'),
+    "time before the first year": (depositing(1, "1", timestamp="0001-01-01T00:00:00+14:00"), "years 1 to 9999"),
     "later version": (depositing(1, "1", commandVersion=2), "version 2 of Deposit is newer"),
     "2 MB": (depositing(1, "1") | {"accountId": "x" * 2_000_000}, "the line has 2,0"),
     "refused": (depositing(1, "1") | {"commandType": "Withdraw", "amount": "99"}, "The account has only 3."),

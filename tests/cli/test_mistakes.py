@@ -112,6 +112,12 @@ WITH_A_BANK = {
     "time without a zone": Mistake(
         "get account 1 --as-of 2024-04-10T10:30:00", r"has no time zone; write .*Z", USAGE, "hw get --help"
     ),
+    "time before the first year": Mistake(
+        f"{OPEN} --time 0001-01-01T00:00:00+14:00", r"outside of the years 1 to 9999", USAGE, "hw send --help"
+    ),
+    "moment after the last year": Mistake(
+        "get account 1 --as-of 9999-12-31T23:59:59-14:00", r"outside of the years 1 to 9999", USAGE, "hw get --help"
+    ),
     "no time to wait": Mistake(f"{OPEN} --timeout 0", r"--timeout", USAGE, "hw send --help"),
     "rejected": Mistake(OPEN, r"AlreadyOpen: The account is open already", REFUSED, "hw history account 1"),
     "conflict": Mistake(

@@ -185,3 +185,5 @@ def test_a_times_text_is_in_utc() -> None:
     assert hw.time_text(TIME.astimezone(timezone(timedelta(hours=-5)))) == "2024-04-10T10:30:00Z"
     with pytest.raises(Misuse, match="has no time zone"):
         hw.time_text(datetime(2024, 4, 10))
+    with pytest.raises(Misuse, match="years 1 to 9999"):
+        hw.time_text(datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))))

@@ -77,9 +77,26 @@ def test_a_record_that_says_no_time_has_the_logs() -> None:
     assert meta.entity_id == ""
 
 
-@pytest.mark.parametrize("said", [b"17", b'"yesterday"', b'"2024-04-10T10:30:00"', b'"2024-04-10"', b"[]"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"17",
+        b'"yesterday"',
+        b'"2024-04-10T10:30:00"',
+        b'"2024-04-10"',
+        b"[]",
+        b'"0001-01-01T00:00:00+14:00"',
+        b'"9999-12-31T23:59:59-14:00"',
+    ],
+)
 def test_a_time_that_is_none_is_told_with_its_place(said: bytes) -> None:
     answer = EVENTS.payload_time(b'{"eventType":"OrderPlaced","timestamp":' + said + b"}")
     assert isinstance(answer, hw.Unreadable)
     assert (answer.kind, answer.wire_name) == ("wrong_type", "OrderPlaced")
     assert "$.timestamp" in answer.reason
+
+
+def test_a_header_with_a_time_outside_of_utcs_years_is_told() -> None:
+    answer = hw.read_meta("orders", 2, 17, b"123", [("ce_time", b"0001-01-01T00:00:00+14:00")], 1_712_744_999_000)
+    assert isinstance(answer, hw.Unreadable)
+    assert "years 1 to 9999" in answer.reason

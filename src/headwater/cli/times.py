@@ -24,7 +24,10 @@ class Moment(click.ParamType[datetime]):
             return time.replace(tzinfo=UTC) + timedelta(days=1, microseconds=-1)
         if time.tzinfo is None:
             self.fail(f"{value!r} has no time zone; write {value}Z for UTC")
-        return time
+        try:
+            return time.astimezone(UTC)
+        except OverflowError:
+            self.fail(f"{value!r} is outside of the years 1 to 9999 in UTC")
 
 
 class Instant(Moment):
