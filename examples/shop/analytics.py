@@ -1,9 +1,10 @@
 """Analytics: tables that answer what the shop earned, and from whom."""
 
+from datetime import date
 from decimal import Decimal
 
 import headwater as hw
-from examples.shop.contract import OrderPlaced, PaymentRecorded, PurchaseRecorded
+from examples.shop.contract import CustomerRegistered, OrderPlaced, PaymentRecorded, PurchaseRecorded
 
 
 class Month(hw.Projection):
@@ -29,11 +30,16 @@ class Month(hw.Projection):
 
 
 class Buyer(hw.Projection):
-    """What one customer bought, for rankings."""
+    """Since when somebody is a customer, and what they bought, for rankings."""
 
     customer_id: hw.Key[str]
+    since: date | None = None
     purchases: int = 0
     total: Decimal = Decimal("0.00")
+
+    @hw.on(CustomerRegistered)
+    def registered(self, event: CustomerRegistered) -> None:
+        self.since = event.day
 
     @hw.on(PurchaseRecorded)
     def bought(self, event: PurchaseRecorded) -> None:

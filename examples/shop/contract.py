@@ -40,7 +40,7 @@ class AlreadyPlaced(hw.Rejected):
     order_id: str
 
 
-# Customers: registered at their first purchase.
+# Customers: registered by the storefront, as of the day of their first purchase, before it places the order.
 
 
 class CustomerEvent(hw.Event, entity="customer"):
@@ -48,7 +48,7 @@ class CustomerEvent(hw.Event, entity="customer"):
 
 
 class CustomerRegistered(CustomerEvent):
-    pass
+    day: date
 
 
 class PurchaseRecorded(CustomerEvent):
@@ -62,7 +62,7 @@ class CustomerCommand(hw.Command, entity="customer"):
 
 
 class RegisterCustomer(CustomerCommand):
-    pass
+    day: date
 
 
 class RecordPurchase(CustomerCommand):

@@ -1,5 +1,6 @@
 """Customers: what each has bought so far. Fed by `loyalty`, which belongs to the same service."""
 
+from datetime import date
 from decimal import Decimal
 
 import headwater as hw
@@ -13,13 +14,13 @@ from examples.shop.contract import (
 
 
 class Customer(hw.Aggregate[CustomerEvent]):
-    registered: bool = False
+    since: date | None = None
     purchases: int = 0
     total: Decimal = Decimal("0.00")
 
     @hw.decides
     def register(self, command: RegisterCustomer) -> CustomerRegistered | None:
-        return None if self.registered else CustomerRegistered(command.customer_id)
+        return CustomerRegistered(command.customer_id, command.day) if self.since is None else None
 
     @hw.decides
     def record(self, command: RecordPurchase) -> PurchaseRecorded:
@@ -27,7 +28,7 @@ class Customer(hw.Aggregate[CustomerEvent]):
 
     @hw.evolves
     def was_registered(self, event: CustomerRegistered) -> None:
-        self.registered = True
+        self.since = event.day
 
     @hw.evolves
     def bought(self, event: PurchaseRecorded) -> None:

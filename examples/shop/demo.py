@@ -16,10 +16,10 @@ from rich.console import Console
 
 import headwater as hw
 from examples.shop.app import shop as app
-from examples.shop.importing import Counts, Stuck, bring_in, counts, first_missing, wait_for_all
+from examples.shop.importing import Counts, Stuck, bring_in, counts, first_missing, register, wait_for_all
 from examples.shop.progress import Stages
 from examples.shop.purchases import DATA, BadLine, Purchase, read_purchases
-from examples.shop.report import Differences, show_biggest, show_customer, show_months
+from examples.shop.report import Differences, compare_customers, show_biggest, show_customer, show_months
 from examples.shop.straight import sums_of
 from headwater.services import Services
 
@@ -124,7 +124,8 @@ def bring_in_all(shop: hw.Shop, purchases: list[Purchase], console: Console, fai
                 tell(counts(shop))
                 looked_at = time.monotonic()
 
-        new, before = bring_in(shop, purchases[start:], sent)
+        register(shop, purchases, start, lambda *count: stages.show("registered", *count))
+        new, before = bring_in(shop, purchases, start, sent)
         stages.show("orders", len(purchases))
         wait_for_all(shop, len(purchases), tell, failures)
     console.print(f"{new:,} orders were placed now, {start + before:,} had been before")
@@ -137,6 +138,7 @@ def show(shop: hw.Shop, purchases: list[Purchase], console: Console) -> Differen
     return Differences(
         show_months(shop, straight, console)
         + show_biggest(shop, straight, console)
+        + compare_customers(shop, straight)
         + show_customer(shop, customer, DAY, purchases, console)
     )
 

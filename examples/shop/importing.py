@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import headwater as hw
 from examples.shop.contract import AlreadyPlaced
 from examples.shop.orders import Order
-from examples.shop.purchases import Purchase, as_sending
+from examples.shop.purchases import Purchase, as_registration, as_sending, first_days
 
 IN_FLIGHT = 2000
 ANSWER_S = 60.0
@@ -43,14 +43,32 @@ def first_missing(shop: hw.Shop, purchases: Sequence[Purchase]) -> int:
     return max(0, missing - 2 * IN_FLIGHT)
 
 
-def bring_in(shop: hw.Shop, purchases: Sequence[Purchase], tell: Callable[[int], None]) -> tuple[int, int]:
-    """Sends the purchases and waits for every answer. `tell` hears how many were answered so far.
+def register(shop: hw.Shop, purchases: Sequence[Purchase], start: int, tell: Callable[[int, int], None]) -> None:
+    """Registers the customers of the purchases from `start` on, and waits for every answer: they are to be there
+    when their orders come. `tell` hears how many were answered so far, of how many.
+
+    Raises: the first error: what was sent stays sent.
+    """
+    days = first_days(purchases)  # of all: also a customer of an earlier purchase has one first day
+    customers = dict.fromkeys(purchase.customer_id for purchase in purchases[start:])
+    registrations = (as_registration(customer, days[customer]) for customer in customers)
+    outcomes = shop.send_many(registrations, in_flight=IN_FLIGHT, timeout_s=ANSWER_S)
+    for count, outcome in enumerate(outcomes, 1):
+        if not isinstance(outcome, hw.Receipt):
+            raise outcome
+        if count % 500 == 0 or count == len(customers):
+            tell(count, len(customers))
+
+
+def bring_in(shop: hw.Shop, purchases: Sequence[Purchase], start: int, tell: Callable[[int], None]) -> tuple[int, int]:
+    """Sends the purchases from `start` on and waits for every answer. `tell` hears how many were answered so far.
 
     Returns: how many became orders now, and how many had been before.
     Raises: the first error that is no refusal of an order that is there: what was sent stays sent.
     """
     new = before = 0
-    for outcome in shop.send_many(map(as_sending, purchases), in_flight=IN_FLIGHT, timeout_s=ANSWER_S):
+    sendings = map(as_sending, purchases[start:])
+    for outcome in shop.send_many(sendings, in_flight=IN_FLIGHT, timeout_s=ANSWER_S):
         if isinstance(outcome, hw.Receipt) and not outcome.duplicate:
             new += 1
         elif isinstance(outcome, hw.Receipt | AlreadyPlaced):

@@ -9,7 +9,7 @@ STEPS = 20
 
 
 class Stages:
-    """One bar, or series of lines, per stage. Arguments: console; total: of each stage."""
+    """One bar, or series of lines, per stage. Arguments: console; total: of a stage that names no other."""
 
     def __init__(self, console: Console, total: int) -> None:
         self._console, self._total = console, total
@@ -33,15 +33,16 @@ class Stages:
     ) -> None:
         self._bars.stop()
 
-    def show(self, stage: str, done: int) -> None:
+    def show(self, stage: str, done: int, total: int | None = None) -> None:
         """Moves a stage to `done`; one that was never shown starts here."""
+        total = self._total if total is None else total
         if self._console.is_terminal:
             if stage not in self._tasks:
-                self._tasks[stage] = self._bars.add_task(stage, total=self._total)
+                self._tasks[stage] = self._bars.add_task(stage, total=total)
             self._bars.update(self._tasks[stage], completed=done)
             return
-        step = done * STEPS // max(1, self._total)
+        step = done * STEPS // max(1, total)
         if step > self._step.get(stage, -1):
             self._step[stage] = step
-            self._console.print(f"{stage}: {done:,} of {self._total:,}")
+            self._console.print(f"{stage}: {done:,} of {total:,}")
             self._console.file.flush()

@@ -2,21 +2,21 @@
 
 A line such as ` 00002 19970112  5   77.00` (customer, day, CDs, dollars) is one order of that customer: an item
 per CD, placed on that day (UTC). Order id and command id follow from the line's number, so that sending a line
-again is the same command again.
+again is the same command again. Whoever buys for the first time is registered that day.
 """
 
 import gzip
 import re
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
 import headwater as hw
-from examples.shop.contract import Item, PlaceOrder
+from examples.shop.contract import Item, PlaceOrder, RegisterCustomer
 
 DATA = Path(__file__).parent / "data" / "cdnow_purchases.txt.gz"
 HEADER = ["customer_id", "date", "number_of_cds", "dollar_value"]
@@ -99,10 +99,25 @@ def items_of(purchase: Purchase) -> list[Item]:
     return [Item(f"CD-{number + 1}", Decimal(each + (number < left)).scaleb(-2)) for number in range(purchase.cds)]
 
 
+def first_days(purchases: Iterable[Purchase]) -> dict[str, date]:
+    """Customer -> the day of their first purchase."""
+    days: dict[str, date] = {}
+    for purchase in purchases:
+        days[purchase.customer_id] = min(purchase.day, days.get(purchase.customer_id, purchase.day))
+    return days
+
+
 def as_sending(purchase: Purchase) -> hw.Sending:
     """The command of a purchase, with its own id and the day as the time when it happened."""
-    return hw.Sending(
-        PlaceOrder(purchase.order_id, purchase.customer_id, items_of(purchase)),
-        command_id=str(uuid.uuid5(COMMAND_IDS, purchase.order_id)),
-        time=datetime.combine(purchase.day, time(), UTC),
+    return _sent(
+        PlaceOrder(purchase.order_id, purchase.customer_id, items_of(purchase)), purchase.order_id, purchase.day
     )
+
+
+def as_registration(customer_id: str, day: date) -> hw.Sending:
+    """The command that registers a customer, with its own id and the day as the time when it happened."""
+    return _sent(RegisterCustomer(customer_id, day), f"customer-{customer_id}", day)
+
+
+def _sent(command: hw.Command, name: str, day: date) -> hw.Sending:
+    return hw.Sending(command, command_id=str(uuid.uuid5(COMMAND_IDS, name)), time=datetime.combine(day, time(), UTC))

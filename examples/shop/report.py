@@ -9,9 +9,9 @@ from rich.table import Table
 
 import headwater as hw
 from examples.shop.analytics import Buyer, Month
-from examples.shop.contract import PurchaseRecorded
+from examples.shop.contract import CustomerRegistered, PurchaseRecorded
 from examples.shop.customers import Customer
-from examples.shop.purchases import Purchase
+from examples.shop.purchases import Purchase, first_days
 from examples.shop.straight import Straight, Sums, sums_of_customer
 
 BIGGEST = 10
@@ -47,17 +47,23 @@ def show_months(shop: hw.Shop, straight: Straight, console: Console) -> Differen
     return differences
 
 
+def compare_customers(shop: hw.Shop, straight: Straight) -> Differences:
+    """Every customer is one since the day of the first purchase."""
+    differences, since = Differences(), {row.customer_id: row.since for row in shop.rows(Buyer)}
+    for customer_id in sorted(since.keys() | straight.since.keys()):
+        differences.expect(f"customer {customer_id} since", since.get(customer_id), straight.since.get(customer_id))
+    return differences
+
+
 def show_biggest(shop: hw.Shop, straight: Straight, console: Console) -> Differences:
     """The customers who spent most."""
     differences = Differences()
-    biggest = shop.query(
-        "SELECT customer_id, purchases, total FROM buyer ORDER BY total DESC, customer_id LIMIT ?", BIGGEST, into=Buyer
-    )
+    biggest = shop.query("SELECT * FROM buyer ORDER BY total DESC, customer_id LIMIT ?", BIGGEST, into=Buyer)
     table = Table("customer", title="Biggest customers")
-    for column in ("purchases", "total"):
+    for column in ("since", "purchases", "total"):
         table.add_column(column, justify="right")
     for row in biggest:
-        table.add_row(row.customer_id, f"{row.purchases:,}", f"{row.total:,}")
+        table.add_row(row.customer_id, str(row.since), f"{row.purchases:,}", f"{row.total:,}")
         file = straight.by_customer[row.customer_id]
         differences.expect(f"customer {row.customer_id}", (row.purchases, row.total), (file.purchases, file.amount))
     differences.expect("biggest customers", [row.customer_id for row in biggest], straight.biggest[:BIGGEST])
@@ -69,7 +75,7 @@ def show_customer(
     shop: hw.Shop, customer_id: str, day: date, purchases: Sequence[Purchase], console: Console
 ) -> Differences:
     """One customer: the whole history, the state at the end of a day, and the state now."""
-    differences, found = Differences(), []
+    differences, found, registered = Differences(), [], []
     table = Table(title=f"Customer {customer_id}")
     for column in ("day", "order", "amount", "version"):
         table.add_column(column, justify="right")
@@ -77,12 +83,16 @@ def show_customer(
     # Orders came through several partitions: versions count in the order of recording, days say when it happened.
     for recorded in sorted(history, key=lambda recorded: recorded.meta.time):
         event, meta = recorded.event, recorded.meta
+        if isinstance(event, CustomerRegistered):
+            registered.append((meta.version, meta.time.date(), event.day))
         if isinstance(event, PurchaseRecorded):
             table.add_row(f"{meta.time:%Y-%m-%d}", event.order_id, f"{event.amount:,}", str(meta.version))
             found.append((event.order_id, meta.time.date(), event.amount))
     console.print(table)
     file = [(one.order_id, one.day, one.amount) for one in purchases if one.customer_id == customer_id]
     differences.expect(f"purchases of customer {customer_id}", sorted(found), sorted(file))
+    first = first_days(one for one in purchases if one.customer_id == customer_id)[customer_id]
+    differences.expect(f"registration of customer {customer_id}", registered, [(1, first, first)])
     versions = [recorded.meta.version for recorded in history]
     differences.expect(f"versions of customer {customer_id}", versions, list(range(1, len(file) + 2)))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
-from examples.shop.purchases import Purchase
+from examples.shop.purchases import Purchase, first_days
 
 
 @dataclass
@@ -25,11 +25,12 @@ class Sums:
 
 @dataclass
 class Straight:
-    """The sums of a file: of everything, by month ("1997-03") and by customer."""
+    """The sums of a file: of everything, by month ("1997-03") and by customer; since when each is a customer."""
 
     everything: Sums = field(default_factory=Sums)
     by_month: defaultdict[str, Sums] = field(default_factory=lambda: defaultdict(Sums))
     by_customer: defaultdict[str, Sums] = field(default_factory=lambda: defaultdict(Sums))
+    since: dict[str, date] = field(default_factory=dict)
 
     @property
     def biggest(self) -> list[str]:
@@ -38,7 +39,7 @@ class Straight:
 
 
 def sums_of(purchases: Sequence[Purchase]) -> Straight:
-    sums = Straight()
+    sums = Straight(since=first_days(purchases))
     for purchase in purchases:
         sums.everything.add(purchase)
         sums.by_month[f"{purchase.day:%Y-%m}"].add(purchase)

@@ -15,15 +15,15 @@ from pathlib import Path
 import pytest
 from examples.shop.analytics import Buyer
 from examples.shop.app import shop as app
-from examples.shop.contract import PurchaseRecorded
+from examples.shop.contract import CustomerRegistered, PurchaseRecorded
 from examples.shop.customers import Customer
 from examples.shop.demo import show
-from examples.shop.importing import Counts, Stuck, bring_in, counts, first_missing, wait_for_all
-from examples.shop.purchases import DATA, Purchase, read_purchases
+from examples.shop.importing import Counts, Stuck, bring_in, counts, first_missing, register, wait_for_all
+from examples.shop.purchases import DATA, Purchase, first_days, read_purchases
 from rich.console import Console
 
 import headwater as hw
-from tests.examples.demos import ROOT, Demo
+from tests.examples.demos import ROOT, Demo, events_in
 
 CUSTOMER = "07592"
 
@@ -53,7 +53,8 @@ def shop() -> Iterator[hw.Shop]:
 
 
 def import_all(shop: hw.Shop, purchases: list[Purchase]) -> None:
-    bring_in(shop, purchases, lambda count: None)
+    register(shop, purchases, 0, lambda *count: None)
+    bring_in(shop, purchases, 0, lambda count: None)
     wait_for_all(shop, len(purchases), lambda now: None, list)
 
 
@@ -79,6 +80,7 @@ def test_its_log_answers_what_the_readme_asks(tmp_path: Path, file: Path) -> Non
         answers.append([json.loads(line) for line in ran.stdout.splitlines()])
     [[customer], months] = answers
     assert (customer["id"], customer["purchases"], customer["total"]) == (CUSTOMER, 143, "10417.05")
+    assert customer["since"] == "1997-01-29"
     assert "1998-06" in [row["month"] for row in months]
 
 
@@ -87,6 +89,8 @@ def test_a_second_start_places_no_order(tmp_path: Path, file: Path, purchases: l
     assert f"{len(purchases)} orders were placed now, 0 had been before" in first
     second = Demo(tmp_path, "--file", str(file)).end(timeout_s=60)
     assert f"0 orders were placed now, {len(purchases)} had been before" in second
+    customers = list(events_in(f"sqlite:///{tmp_path}/shop.db", "customer"))
+    assert len(customers) == len(first_days(purchases)) + len(purchases), "nobody is registered twice"
 
 
 def test_a_malformed_line_is_reported_and_the_import_goes_on(tmp_path: Path, file: Path) -> None:
@@ -114,7 +118,19 @@ def test_every_order_is_paid_and_counts_for_its_customer(shop: hw.Shop, purchase
     import_all(shop, purchases)
     assert counts(shop) == Counts(len(purchases), len(purchases), len(purchases))
     customer = shop.get(Customer, CUSTOMER)
-    assert (customer.registered, customer.purchases, customer.total) == (True, 201, Decimal("13990.93"))
+    assert (customer.since, customer.purchases, customer.total) == (date(1997, 1, 29), 201, Decimal("13990.93"))
+
+
+def test_everybody_is_a_customer_since_the_first_purchase(shop: hw.Shop, purchases: list[Purchase]) -> None:
+    import_all(shop, purchases)
+    days = first_days(purchases)
+    assert {row.customer_id: row.since for row in shop.rows(Buyer)} == days
+    for customer_id, day in days.items():
+        registered, *others = shop.history(Customer, customer_id)
+        assert registered.event == CustomerRegistered(customer_id, day)
+        assert (registered.meta.version, registered.meta.time.date()) == (1, day)
+        assert {type(other.event) for other in others} == {PurchaseRecorded}
+    assert shop.find(Customer, CUSTOMER, as_of=datetime(1997, 1, 28, 23, 59, tzinfo=UTC)) is None
 
 
 def test_a_day_of_the_past_knows_what_had_been_bought_by_then(shop: hw.Shop, purchases: list[Purchase]) -> None:
@@ -131,10 +147,14 @@ def test_a_figure_that_is_not_the_files_is_told(shop: hw.Shop, purchases: list[P
     assert show(shop, purchases, console) == []
     last = next(one for one in reversed(purchases) if one.customer_id == CUSTOMER)
     changed = [one._replace(cents=one.cents + 1) if one == last else one for one in purchases]
+    first = next(one for one in changed if one.customer_id == CUSTOMER)
+    changed = [one._replace(day=date(1996, 12, 31)) if one == first else one for one in changed]
     told = "\n".join(show(shop, changed, console))
     assert f"{last.day:%Y-%m}, orders" in told
     assert "all months" in told
     assert f"customer {CUSTOMER} now" in told
+    assert f"customer {CUSTOMER} since: the shop says 1997-01-29, the file 1996-12-31" in told
+    assert f"registration of customer {CUSTOMER}" in told
 
 
 def test_more_than_the_file_holds_is_noticed(shop: hw.Shop, purchases: list[Purchase]) -> None:
@@ -151,9 +171,11 @@ def test_an_import_goes_on_where_it_was(
     shop: hw.Shop, purchases: list[Purchase], there: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("examples.shop.importing.IN_FLIGHT", 5)
-    bring_in(shop, purchases[:there], lambda count: None)
+    register(shop, purchases, 0, lambda *count: None)
+    bring_in(shop, purchases[:there], 0, lambda count: None)
     start = first_missing(shop, purchases)
     assert there - 10 <= start <= there
-    new, _ = bring_in(shop, purchases[start:], lambda count: None)
+    register(shop, purchases, start, lambda *count: None)
+    new, _ = bring_in(shop, purchases, start, lambda count: None)
     assert new == len(purchases) - there
     wait_for_all(shop, len(purchases), lambda now: None, list)

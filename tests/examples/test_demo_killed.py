@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import random
 import signal
@@ -13,13 +14,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples.demos import Demo, events_in
+from tests.examples.demos import ROOT, Demo, events_in
 from tests.examples.wal import commit_under_way
+
+DATA = ROOT / "examples" / "shop" / "data" / "cdnow_purchases.txt.gz"
+
+
+def first_days_in(lines: Iterable[str]) -> dict[str, str]:
+    """Customer -> the day of the first purchase, straight from the lines of the file."""
+    days: dict[str, str] = {}
+    for customer, day, *_ in map(str.split, lines):
+        written = f"{day[:4]}-{day[4:6]}-{day[6:]}"
+        days[customer] = min(written, days.get(customer, written))
+    return days
+
 
 # Known from the file, computed without this project (examples/shop/data/README.md).
 PURCHASES, CUSTOMERS, CDS, DOLLARS = 69_659, 23_570, 167_881, Decimal("2500315.63")
 FREE_OF_CHARGE = 80
 MONTHS = {"1997-03": Decimal("393155.27"), "1998-06": Decimal("76109.30")}
+FIRST_DAYS = first_days_in(gzip.decompress(DATA.read_bytes()).decode().splitlines()[1:])
 BIGGEST = [("07592", Decimal("13990.93")), ("14048", Decimal("8976.33")), ("07983", Decimal("6973.07"))]
 
 
@@ -99,8 +113,14 @@ def assert_payments(url: str) -> None:
 
 
 def assert_customers(url: str) -> None:
-    events = [event for _, event in events_in(url, "customer")]
+    found = list(events_in(url, "customer"))
+    events = [event for _, event in found]
     registered = [event for event in events if event["eventType"] == "CustomerRegistered"]
+    assert {event["customerId"]: event["day"] for event in registered} == FIRST_DAYS
+    for headers, event in found:
+        if event["eventType"] == "CustomerRegistered":
+            assert headers["ce_time"] == f"{event['day']}T00:00:00Z"
+            assert headers["ce_entityversion"] == "1"
     purchases = [event for event in events if event["eventType"] == "PurchaseRecorded"]
     once_each((event["customerId"] for event in registered), CUSTOMERS)
     once_each((event["orderId"] for event in purchases), PURCHASES)

@@ -7,8 +7,17 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from examples.shop.contract import PlaceOrder
-from examples.shop.purchases import DATA, BadLine, Purchase, as_sending, items_of, read_purchases
+from examples.shop.contract import PlaceOrder, RegisterCustomer
+from examples.shop.purchases import (
+    DATA,
+    BadLine,
+    Purchase,
+    as_registration,
+    as_sending,
+    first_days,
+    items_of,
+    read_purchases,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,6 +50,16 @@ def test_a_purchase_is_an_order_of_its_day_and_the_same_command_each_time() -> N
     assert sending.time == datetime(1997, 1, 12, tzinfo=UTC)
     assert sending == as_sending(purchase)
     assert sending.command_id != as_sending(purchase._replace(line=8)).command_id
+
+
+def test_a_customer_is_registered_as_of_the_first_purchase_in_whatever_order_they_stand() -> None:
+    later, first = (Purchase(line, "00002", date(1997, 1, day), 1, 100) for line, day in ((2, 12), (3, 5)))
+    days = first_days([later, first, Purchase(4, "00003", date(1997, 2, 1), 1, 100)])
+    assert days == {"00002": date(1997, 1, 5), "00003": date(1997, 2, 1)}
+    sending = as_registration("00002", date(1997, 1, 5))
+    assert sending.command == RegisterCustomer("00002", date(1997, 1, 5))
+    assert sending.time == datetime(1997, 1, 5, tzinfo=UTC)
+    assert sending == as_registration("00002", date(1997, 1, 5))
 
 
 @pytest.mark.parametrize(
