@@ -26,6 +26,9 @@ logger = logging.getLogger("headwater.readers")
 READ_S = 0.1
 """How long a round waits for records, and so how long stopping may take."""
 
+FIRST_PAUSE_S, LAST_PAUSE_S = 0.05, 5.0
+"""How long is waited after `Unavailable`: twice as long each time, until a round succeeds."""
+
 State = Literal["starting", "running", "retrying", "failed", "stopped"]
 
 
@@ -51,16 +54,22 @@ class BatchHandler(Protocol):
 
 @dataclass(slots=True)
 class Status:
-    """What a reader is doing, for whoever asks why something is late. Written by the loop, read by anybody."""
+    """What a reader is doing, for whoever asks why something is late. Written by the loop, read by anybody.
+
+    `thread` is the one that it runs on; None: it was not started, or somebody else takes its turns.
+    """
 
     name: str
     state: State = "starting"
     last_failure: str | None = None
     owned: frozenset[TopicPartition] = frozenset()
     reached: dict[TopicPartition, int] = field(default_factory=dict)
+    thread: threading.Thread | None = None
 
     @property
     def alive(self) -> bool:
+        if self.thread is not None and not self.thread.is_alive():
+            return False
         return self.state in ("starting", "running", "retrying")
 
 
@@ -86,7 +95,7 @@ class ReadingLoop:
         self._log, self._group, self._topics, self._handler = log, group, list(topics), handler
         self._wake, self._batch_records, self._environment = wake, batch_records, environment
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._pause_s = FIRST_PAUSE_S
         self.status = Status(name)
 
     @property
@@ -95,8 +104,9 @@ class ReadingLoop:
         return tuple(self._topics)
 
     def start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name=self.status.name, daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name=self.status.name, daemon=True)
+        thread.start()
+        self.status.thread = thread
 
     def ask_to_stop(self) -> None:
         """Makes the loop end after the batch under way, without waiting for it."""
@@ -105,11 +115,11 @@ class ReadingLoop:
     def stop(self, timeout_s: float = 30.0) -> None:
         """Leaves the group after the batch under way. Idempotent."""
         self._stop.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout_s)
+        thread = self.status.thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout_s)
 
     def _run(self) -> None:
-        pause_s = 0.05
         while not self._stop.is_set():
             member: Member | None = None
             try:
@@ -118,8 +128,6 @@ class ReadingLoop:
                     self.turn(member)
             except Unavailable as error:
                 self._note("retrying", error)
-                self._stop.wait(pause_s)
-                pause_s = min(pause_s * 2, 5.0)
             except HeadwaterError as error:
                 self._note("failed", error)
                 return
@@ -128,11 +136,20 @@ class ReadingLoop:
                 logger.exception("%s stopped", self.status.name)
                 return
             finally:
-                self._forget()
-                if member is not None:
-                    member.close()
+                self._leave(member)
                 self._wake()
+            self._stop.wait(self._pause_s)
+            self._pause_s = min(self._pause_s * 2, LAST_PAUSE_S)
         self.status.state = "stopped"
+
+    def _leave(self, member: Member | None) -> None:
+        """Gives back what is owned. What is unavailable when it is left must not end the loop: the group drops a
+        silent member by itself."""
+        for part in (self._forget, *([] if member is None else [member.close])):
+            try:
+                part()
+            except Exception:
+                logger.warning("%s could not leave its group in order", self.status.name, exc_info=True)
 
     def join(self) -> Member:
         """Joins the group. For `turn`; a loop that was started does so by itself."""
@@ -158,6 +175,8 @@ class ReadingLoop:
             self._wake()
         else:
             self._handler.idle(member.fence())
+        if not batch.assigned:  # to be given partitions says nothing yet about the work on them
+            self._pause_s = FIRST_PAUSE_S
         return bool(batch.records or batch.reached or batch.assigned)
 
     def _handle(self, member: Member, batch: Batch) -> None:
@@ -176,9 +195,9 @@ class ReadingLoop:
             self.status.reached.update(batch.reached)
 
     def _forget(self) -> None:
-        if self.status.owned:
-            self._handler.revoked(sorted(self.status.owned))
-            self.status.owned = frozenset()
+        owned, self.status.owned = self.status.owned, frozenset()
+        if owned:
+            self._handler.revoked(sorted(owned))
 
     def _note(self, state: State, error: Exception) -> None:
         text = f"{type(error).__name__}: {error}"
