@@ -172,6 +172,33 @@ def test_a_producer_that_reported_anything_during_a_transaction_is_replaced(log:
     assert numbers(read_topic(log, topic, PATIENCE_S)) == [1, 2, 3]
 
 
+def test_a_line_that_comes_after_the_commit_replaces_its_producer_too(log: KafkaLog) -> None:
+    topic = make_topic(log)
+    writer = log.writer(fresh("writer"))
+    turns = list(writer._turns)
+    for number in range(2):
+        writer.transact(writing(numbered(topic, 0, [number])))
+    before = [turn._producer for turn in turns]
+    turns[0]._log.log(6, "%s", "Disconnected, noticed late")
+    for number in (2, 3):
+        carry_out(writer, writing(numbered(topic, 0, [number])), PATIENCE_S)
+    assert [turn._producer is old for turn, old in zip(turns, before, strict=True)] == [False, True]
+    assert numbers(read_topic(log, topic, PATIENCE_S)) == [0, 1, 2, 3]
+
+
+def test_times_of_events_may_be_long_past_and_far_ahead_and_delete_nothing(log: KafkaLog) -> None:
+    topic = make_topic(log)
+    year_ms = 365 * 86_400_000
+    times = [28 * year_ms, 230 * year_ms]  # 1997 and 2199
+    log.append([NewRecord(topic, 0, b"k", b"0", (), times[0]), NewRecord(topic, 0, b"k", b"1", (), times[1])])
+    again = [NewRecord(topic, 0, b"k", b"%d" % (2 + n), (), time) for n, time in enumerate(times)]
+    log.writer(fresh("writer")).transact(writing(again))
+    assert [record.timestamp_ms for record in read_topic(log, topic, PATIENCE_S)] == times * 2
+    settings = log._administration._settings([topic])[topic]
+    kept = {name: settings[name].value for name in ("retention.ms", "retention.bytes", "cleanup.policy")}
+    assert kept == {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}
+
+
 class TestKeys:
     def test_a_damaged_index_is_built_anew(self, log: KafkaLog, kafka_broker: str, tmp_path: Path) -> None:
         topic = make_topic(log, records=100)

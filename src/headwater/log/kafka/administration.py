@@ -33,7 +33,7 @@ from headwater.log.port import (
 )
 
 _KEEPS_FOR_EVER = "-1"
-_NEVER_ROLLS_BY_TIME = str(2**63 - 1)
+_NEVER = str(2**63 - 1)
 _SETTINGS_KEEP_S = 5.0
 """How long a topic's settings are believed: they are long to ask for (almost 1 ms a topic) and hardly ever change."""
 
@@ -315,9 +315,12 @@ def _new_topic(spec: TopicSpec, brokers: int) -> NewTopic:
         "message.timestamp.type": "LogAppendTime" if spec.log_time else "CreateTime",
         "min.insync.replicas": "2" if copies == 3 else "1",
     }
+    if spec.retention_ms is None:
+        settings["retention.bytes"] = _KEEPS_FOR_EVER
     if not spec.log_time:
-        # Records carry the time at which things happened: it must neither delete nor roll segments.
-        settings["segment.ms"] = _NEVER_ROLLS_BY_TIME
+        # Records carry the time at which things happened: it must neither delete nor roll segments, nor be refused
+        # for being later than the broker's clock.
+        settings["segment.ms"] = settings["message.timestamp.after.max.ms"] = _NEVER
     return NewTopic(spec.name, num_partitions=spec.partitions, replication_factor=copies, config=settings)
 
 

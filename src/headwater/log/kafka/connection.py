@@ -25,7 +25,15 @@ from headwater.errors import HeadwaterError, Misuse, Unavailable
 logger = logging.getLogger("headwater.log.kafka")
 
 _NOT_THERE = frozenset((KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION))
-_TOO_LARGE = frozenset((KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE))
+REFUSED = frozenset(
+    (
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.INVALID_RECORD,
+    )
+)
+"""Answers about a record itself: the same record will be refused again."""
 
 
 PATIENCE = {"request_timeout": 600.0}
@@ -129,7 +137,7 @@ class Connection:
         """The error that a caller understands. Arguments: what: what was tried, on what."""
         if error.code() in _NOT_THERE:
             return Misuse(f"{what}: there is no such topic or partition: create it first, see `hw topics`")
-        if error.code() in _TOO_LARGE:
+        if error.code() in REFUSED:
             return Misuse(f"{what}: {error.str()}")
         return self.unavailable(f"{what}: {error.str()} ({error.name()})")
 

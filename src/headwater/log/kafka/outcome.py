@@ -34,6 +34,11 @@ class Written:
         self.moved: dict[str, dict[TopicPartition, int]] = {}
         self._witnessed: set[tuple[str, int]] = set()
 
+    @property
+    def nothing(self) -> bool:
+        """Whether no record is known to have arrived, and no position was sent."""
+        return not self.first and not self.moved
+
     def __str__(self) -> str:
         records = ", ".join(f"{partition} from offset {offset}" for partition, offset in self.first.items())
         positions = ", ".join(f"{group} at {dict(at)}" for group, at in self.moved.items())

@@ -34,12 +34,14 @@ class Turn:
         self._connection = connection
         self._log = ClientLog()
         self._producer: Producer | None = None
-        self._lines_at_begin = 0
+        self._lines_at_begin = self._lines_at_end = 0
 
     def begin(self) -> Producer:
         """A producer without doubts. Raises: Unavailable."""
         if self._producer is not None:
             self._producer.poll(0)
+            if self._log.lines != self._lines_at_end:
+                self.close()  # a line came late: it may speak of the transaction before
         if self._producer is not None:
             try:
                 self._producer.begin_transaction()
@@ -55,7 +57,8 @@ class Turn:
         """Commit or abort said OK. Any line that the client logged meanwhile casts a doubt."""
         assert self._producer is not None
         self._producer.poll(0)
-        if self._log.lines != self._lines_at_begin:
+        self._lines_at_end = self._log.lines
+        if self._lines_at_end != self._lines_at_begin:
             self.close()
 
     def replace(self) -> Producer:
@@ -72,7 +75,7 @@ class Turn:
             logger=self._log,
         )
         initialise(producer, self._connection, self._connection.options.answer_timeout_s)
-        self._producer = producer
+        self._producer, self._lines_at_end = producer, self._log.lines
         return producer
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from headwater.errors import HeadwaterError, Misuse, Unavailable
 from headwater.log.kafka.administration import Administration
 from headwater.log.kafka.appending import check
 from headwater.log.kafka.bounded import Bounded
-from headwater.log.kafka.connection import Connection
+from headwater.log.kafka.connection import REFUSED, Connection
 from headwater.log.kafka.membership import LOST, KafkaFence
 from headwater.log.kafka.outcome import Outcome, Written
 from headwater.log.kafka.producers import Turn
@@ -231,13 +231,14 @@ class KafkaWriter:
         written = transaction.written
         try:
             turn.replace()
-            shown = self._outcome.of(written) if written.complete else 0.0
+            # Also of one that was never to be committed: an EndTxn of an earlier one, late, would have done it.
+            shown = self._outcome.of(written)
         except HeadwaterError as error:
             turn.close()
-            if written.complete:
+            if not written.nothing:
                 raise Undecided(f"{error}; the transaction ({broken}) may have been carried out") from error
             raise
-        if shown == 1.0:
+        if shown == 1.0 and written.complete:
             return
         if shown > 0.0:
             raise Torn(f"only a part of a transaction is visible ({broken}): {written}")
@@ -246,7 +247,7 @@ class KafkaWriter:
     def _verdict(self, turn: Turn, transaction: KafkaTransaction, broken: _Broken) -> HeadwaterError:
         """Nothing was written: why, in the port's words."""
         code = broken.error.code()
-        if code in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.UNKNOWN_TOPIC_OR_PART):
+        if code in REFUSED or code == KafkaError.UNKNOWN_TOPIC_OR_PART:
             return self._connection.translated(broken.error, broken.step)
         if code in LOST:
             return Fenced(f"{broken}; nothing was written")
