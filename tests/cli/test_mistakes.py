@@ -22,6 +22,8 @@ ON = "--on sqlite:///bank.db"
 APP = "--app bankapp:app"
 OPEN = """send Open '{"accountId":"1","owner":"ann"}'"""
 
+COUNTING = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
+
 
 class Mistake(NamedTuple):
     """What was typed, the error that must be told (a pattern), the exit code, and how `next:` begins."""
@@ -150,6 +152,9 @@ WITH_A_BANK = {
         "hw revert account 1 --to-version 1 --",
     ),
     "bad SQL": Mistake("query 'SELEC 1'", r"SQLite does not understand the query", USAGE, "hw query"),
+    "a query without an end": Mistake(
+        f"query '{COUNTING}' --timeout 0.2", r"did not end within 0.2 s and was stopped", WAITING, "hw query 'WITH"
+    ),
     "no such table": Mistake("query 'SELECT * FROM balances'", r"no such table: balances", USAGE, "hw query"),
     "writing SQL": Mistake("query 'DELETE FROM balance'", r"can only read", USAGE, "hw query"),
     "no such topic": Mistake("tail acount", r"no topic 'acount' and no 'acount-events'", USAGE, "hw topics"),

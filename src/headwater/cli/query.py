@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from headwater.cli.asking import connected
 from headwater.cli.ending import then
 from headwater.cli.output import Form, output_option, show_rows
 from headwater.cli.project import Project, app_option, on_option, store_option
-from headwater.errors import Misuse, NotYet
+from headwater.errors import Misuse, NotYet, Unavailable
 
+SECONDS = "Seconds to wait for what --after says, and then for the answer."
 TABLES = "SELECT name FROM sqlite_master"
 
 
@@ -17,7 +20,7 @@ TABLES = "SELECT name FROM sqlite_master"
 @click.argument("sql")
 @click.argument("arguments", nargs=-1, metavar="[VALUE]...")
 @click.option("--after", metavar="TOKEN", help="Wait until the answer includes what a receipt's token speaks of.")
-@click.option("--timeout", type=click.FloatRange(min=0), default=10.0, show_default=True, help="Seconds to wait.")
+@click.option("--timeout", type=click.FloatRange(min=0), default=10.0, show_default=True, help=SECONDS)
 @app_option
 @on_option
 @store_option
@@ -44,6 +47,10 @@ def command(
         assert running.models is not None
         with then(Misuse, f'hw query "{TABLES}"{project.flags}'), then(NotYet, f"hw lag{project.flags}"):
             running.models.wait_for(sql, after, timeout)
-            answer = running.models.answer(sql, arguments)
-            rows = list(answer.dicts())
+            with then(
+                Unavailable,
+                f"hw query {shlex.join([sql, *arguments])}{project.flags} --timeout {max(1, 10 * timeout):g}",
+            ):
+                answer = running.models.answer(sql, arguments, timeout_s=timeout)
+                rows = list(answer.dicts())
         show_rows(form, answer.columns, rows, empty="no rows")

@@ -118,7 +118,7 @@ class ReadModels:
     def query(self, sql: str, arguments: tuple[Any, ...], into: type[T], after: After, timeout_s: float) -> list[T]:
         """See `Shop.query`."""
         self.wait_for(sql, after, timeout_s)
-        return list(rows_as(self.answer(sql, arguments), into))
+        return list(rows_as(self.answer(sql, arguments, timeout_s=timeout_s), into))
 
     def wait_for(self, sql: str, after: After, timeout_s: float) -> None:
         """Waits until the read models that a query names include what `after` speaks of. Raises: NotYet, Misuse."""
@@ -126,9 +126,9 @@ class ReadModels:
         named = [model for model in self._models if any(table.name in words for table in model.tables)]
         self._wait(named, after, timeout_s)
 
-    def answer(self, sql: str, arguments: Sequence[object] = ()) -> Answer:
-        """The answer to SQL as columns and tuples. Raises: Misuse."""
-        return self._store.query(sql, arguments)
+    def answer(self, sql: str, arguments: Sequence[object] = (), *, timeout_s: float | None = None) -> Answer:
+        """The answer to SQL as columns and tuples. Raises: Misuse. Unavailable: it took longer than `timeout_s`."""
+        return self._store.query(sql, arguments, timeout_s=timeout_s)
 
     def lag(self) -> dict[str, int]:
         """Records still to read, per read model; a number of offsets, gaps included."""

@@ -213,8 +213,11 @@ class Store(Protocol):
         key."""
         ...
 
-    def query(self, sql: str, args: Sequence[object] | Mapping[str, object] = ()) -> Answer:
-        """A question in the store's own language, read-only. Raises: Misuse with the store's words."""
+    def query(
+        self, sql: str, args: Sequence[object] | Mapping[str, object] = (), *, timeout_s: float | None = None
+    ) -> Answer:
+        """A question in the store's own language, read-only. Arguments: timeout_s: for the answer, its last row
+        included. Raises: Misuse with the store's words. Unavailable: it took longer."""
         ...
 
     def note(self, runner: str, note: RunnerNote) -> None:

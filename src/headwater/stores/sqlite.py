@@ -37,7 +37,7 @@ from headwater.stores.port import (
     TableSchema,
     refuse_changed_shape,
 )
-from headwater.stores.sqlite_files import FileReaders, OneConnection, Readers, connect, translated
+from headwater.stores.sqlite_files import FileReaders, OneConnection, Readers, TimeLimit, connect, translated
 from headwater.stores.sqlite_tables import (
     SCHEMA,
     SqliteTable,
@@ -148,7 +148,9 @@ class SqliteStore:
             cells = connection.execute(sql, args).fetchall()
         return found.columns.decode(cells)
 
-    def query(self, sql: str, args: Sequence[object] | Mapping[str, object] = ()) -> Answer:
+    def query(
+        self, sql: str, args: Sequence[object] | Mapping[str, object] = (), *, timeout_s: float | None = None
+    ) -> Answer:
         values: Any = (
             {name: argument(value) for name, value in args.items()}
             if isinstance(args, Mapping)
@@ -156,9 +158,10 @@ class SqliteStore:
         )
         streams = self._readers.streams
         connection = self._readers.take()
+        limit = TimeLimit(connection, timeout_s)
         kept = False
         try:
-            with translated(self._path, sql):
+            with translated(self._path, sql), limit:
                 cursor = connection.execute(sql, values)
                 first = cursor.fetchmany(FIRST_ROWS) if streams else cursor.fetchall()
             if cursor.description is None:
@@ -167,17 +170,21 @@ class SqliteStore:
             kept = streams and len(first) == FIRST_ROWS
         finally:
             if not kept:
+                limit.lift()
                 self._readers.give(connection)
-        return Answer(columns, self._streamed(sql, first, cursor) if kept else iter(first))
+        return Answer(columns, self._streamed(sql, first, cursor, limit) if kept else iter(first))
 
-    def _streamed(self, sql: str, first: list[tuple[Any, ...]], cursor: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:
+    def _streamed(
+        self, sql: str, first: list[tuple[Any, ...]], cursor: sqlite3.Cursor, limit: TimeLimit
+    ) -> Iterator[tuple[Any, ...]]:
         try:
             yield from first
-            with translated(self._path, sql):
+            with translated(self._path, sql), limit:
                 while rows := cursor.fetchmany(FIRST_ROWS):
                     yield from rows
         finally:
             cursor.close()
+            limit.lift()
             self._readers.give(cursor.connection)
 
     def note(self, runner: str, note: RunnerNote) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from types import TracebackType
 from typing import Protocol
 from urllib.parse import quote
 
@@ -20,6 +22,8 @@ from headwater.stores.decimals import teach
 APPLICATION = 0x68775354  # "hwST" in the file's header: this file is a store of headwater
 FORMAT = 1
 KEPT_READERS = 8
+STEPS = 20_000
+"""Of SQLite's machine, after which a statement is asked whether it goes on: some hundred microseconds."""
 REFUSALS = ("not authorized", "cannot modify")  # the latter: a read model is a view
 READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
 DESCRIBING = frozenset({"table_info", "table_xinfo", "table_list", "index_list", "index_info"})
@@ -143,6 +147,37 @@ class OneConnection:
 
     def close(self) -> None:
         """Nothing of its own to close."""
+
+
+class TimeLimit:
+    """How long statements of a connection may take, from now until it is lifted; meanwhile Ctrl-C stops them too.
+
+    Without it Python cannot act on a signal before SQLite is done. As a context it says what stopped a statement.
+    Arguments: timeout_s: None for as long as they like.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, timeout_s: float | None) -> None:
+        self._connection, self._timeout_s = connection, timeout_s
+        self._end = None if timeout_s is None else time.monotonic() + timeout_s
+        connection.set_progress_handler(self._over, STEPS)
+
+    def _over(self) -> bool:
+        return self._end is not None and time.monotonic() > self._end
+
+    def lift(self) -> None:
+        self._connection.set_progress_handler(None, 0)
+
+    def __enter__(self) -> None:
+        """Begins to look."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_INTERRUPT:
+            return
+        if self._over():
+            raise Unavailable(f"the query did not end within {self._timeout_s:g} s and was stopped") from error
+        raise KeyboardInterrupt from error  # what the signal raised is lost inside SQLite
 
 
 Authorizer = Callable[[int, str | None, str | None, str | None, str | None], int]

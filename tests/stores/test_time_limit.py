@@ -1,0 +1,60 @@
+"""A question may take so long and no longer, and can be stopped by Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from headwater.errors import Unavailable
+from headwater.stores.memory import MemoryStore
+from headwater.stores.sqlite import SqliteStore
+
+COUNT = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT {0}) "
+A_MINUTE = COUNT.format(500_000_000) + "SELECT count(*) FROM c"
+FIRST_ROWS_SOON = COUNT.format(1000) + "SELECT x FROM c WHERE x < 1000 OR (" + A_MINUTE + ") > 0"
+
+
+@pytest.fixture(params=["memory", "file"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqliteStore]:
+    opened = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "store.db")
+    yield opened
+    opened.close()
+
+
+def test_a_query_that_takes_too_long_is_stopped_and_the_next_one_has_its_own_time(store: SqliteStore) -> None:
+    started = time.monotonic()
+    with pytest.raises(Unavailable, match=r"the query did not end within 0\.1 s and was stopped"):
+        store.query(A_MINUTE, timeout_s=0.1)
+    assert time.monotonic() - started < 5
+    assert list(store.query(COUNT.format(1_000_000) + "SELECT count(*) FROM c")) == [(1_000_000,)]
+
+
+def test_rows_that_come_too_late_are_not_waited_for(store: SqliteStore) -> None:
+    with pytest.raises(Unavailable, match="was stopped"):
+        list(store.query(FIRST_ROWS_SOON, timeout_s=0.2))
+    assert list(store.query("SELECT 1")) == [(1,)]
+
+
+def test_ctrl_c_stops_a_query(store: SqliteStore) -> None:
+    main = threading.get_ident()
+
+    def interrupt() -> None:
+        while sys._current_frames()[main].f_code is not SqliteStore.query.__code__:
+            """Until it is asked."""
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        store.query(A_MINUTE)
+    assert time.monotonic() - started < 5
+    thread.join()
+    assert list(store.query("SELECT 1")) == [(1,)]
