@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,13 +17,15 @@ from headwater.errors import Unavailable
 from headwater.log.memory import MemoryLog
 from headwater.log.opening import open_log
 from headwater.log.port import Log, NewRecord, TopicPartition, TopicSpec
+from headwater.log.sqlite import SqliteLog
 from headwater.messages.json_codec import JsonCodec
 from headwater.projections.declare import table_of
 from headwater.projections.read_model import read_models_of
 from headwater.projections.runner import ProjectionRunner
 from headwater.projections.waiting import wait_until
 from headwater.stores.memory import MemoryStore
-from tests.projections.trade import OpenTrade, Paid, Reading, append, make_log, placed, raw
+from headwater.stores.port import RunnerNote
+from tests.projections.trade import TOPIC, OpenTrade, Paid, Reading, append, make_log, placed, raw
 
 PARTITIONS = 3
 LOGS = ["memory", "unkind", "sqlite", pytest.param("kafka", marks=pytest.mark.kafka)]
@@ -128,6 +131,45 @@ def test_the_loop_tells_why_it_stopped() -> None:
     assert loop.status.last_failure is not None
     assert "version 2 of Paid is newer" in loop.status.last_failure
     assert [note.state for note in reading.store.notes(reading.model.runner)] == ["failed"]
+
+
+def test_a_worker_that_waits_for_its_log_runs_and_says_what_it_waits_for(tmp_path: Path) -> None:
+    log = make_log(log=SqliteLog(tmp_path / "log.db", session_timeout_s=0.5, patience_s=0.02))
+    reading = Reading(log, OpenTrade)
+    other = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
+
+    def note() -> RunnerNote:
+        [note] = reading.store.notes(reading.model.runner)
+        return note
+
+    loop = reading.runner.loop()
+    loop.start()
+    eventually(lambda: bool(loop.status.owned), "it owns a partition")
+    other.execute("BEGIN IMMEDIATE")
+    eventually(lambda: "lock" in (note().failure or ""), "the note tells why it waits")
+    assert (note().state, note().partitions) == ("running", frozenset())
+    other.execute("ROLLBACK")
+    append(log, [placed("t1")])
+    wait_until(reading.store, reading.model.runner, log.ends([TopicPartition(TOPIC, 0)]), 30, log=log)
+    assert (note().state, note().failure) == ("running", None)
+    loop.stop()
+    assert note().state == "running", "it may be started again"
+    reading.runner.close()
+    assert reading.store.notes(reading.model.runner) == []
+    other.close()
+    log.close()
+
+
+def test_a_worker_that_cannot_begin_says_so() -> None:
+    log = make_log()
+    reading = Reading(log, OpenTrade)
+    reading.store.apply(reading.model.runner, {}, {TopicPartition(TOPIC, 0): 1000}, lambda loading: None)
+    loop = reading.runner.loop()
+    loop.start()
+    eventually(lambda: not loop.status.alive, "it stopped")
+    eventually(lambda: reading.store.notes(reading.model.runner)[0].state == "failed", "the note says so")
+    [note] = reading.store.notes(reading.model.runner)
+    assert "the topic was made anew" in (note.failure or "")
 
 
 def test_a_store_that_is_locked_for_a_while_fails_nothing() -> None:

@@ -18,7 +18,7 @@ from headwater.environment import SYSTEM
 from headwater.errors import NotYet
 from headwater.log.memory import MemoryLog
 from headwater.log.port import TopicPartition
-from headwater.projections.waiting import DEAD_S, health, lives, wait_until
+from headwater.projections.waiting import BUSY_S, DEAD_S, health, lives, wait_until
 from headwater.readers.loop import ReadingLoop, Status
 from headwater.stores.port import RunnerNote
 from headwater.stores.sqlite import SqliteStore
@@ -176,6 +176,14 @@ def test_another_machine_is_believed_for_as_long_as_its_heartbeat_is_fresh() -> 
 
     assert lives(note(DEAD_S - 1), Frozen())
     assert not lives(note(DEAD_S + 1), Frozen())
+
+
+def test_a_process_of_this_machine_that_lives_is_believed_through_a_long_batch() -> None:
+    def note(age_s: float) -> RunnerNote:
+        return RunnerNote(HERE, "running", None, NOW - timedelta(seconds=age_s))
+
+    assert lives(note(DEAD_S + 1), Frozen())
+    assert not lives(note(BUSY_S + 1), Frozen()), "its number may be that of another process now"
 
 
 @pytest.mark.parametrize(

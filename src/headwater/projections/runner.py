@@ -4,7 +4,8 @@
 
 The store's position is the truth; the group's committed position only follows it now and then, so that tools
 of the log show the lag. At a record that cannot be read or whose handler fails, everything before it is
-committed first; then the loop stops there, and the note in the store says why to other processes.
+committed first; then the loop stops there, and the note in the store says why to other processes. A worker that
+waits for the log or the store to come back still runs, and its note says for what it waits.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from headwater.projections.folding import Call, Stopped, fold
 from headwater.projections.gathering import Gathered
 from headwater.projections.read_model import ReadModel
 from headwater.projections.waiting import HEARTBEAT_S, Progress, lives
-from headwater.readers.loop import ReadingLoop
+from headwater.readers.loop import ReadingLoop, Status
 from headwater.stores.port import RunnerNote, RunnerState, Store
 
 logger = logging.getLogger("headwater.projections")
@@ -49,7 +50,9 @@ class ProjectionRunner:
         self._worker = f"{socket.gethostname()}/{os.getpid()}/{worker or environment.new_id()}"
         self._positions: dict[TopicPartition, int] = {}
         self._owned: set[TopicPartition] = set()
+        self._state: RunnerState = "running"
         self._failure: str | None = None
+        self._status: Status | None = None
         self._noted_s = self._shadowed_s = environment.monotonic_s()
         self._shadow: dict[TopicPartition, int] = {}
         self._writer: Writer | None = None
@@ -57,20 +60,22 @@ class ProjectionRunner:
         for note in store.notes(model.runner):  # what the dead said is of the past now
             if note.state != "running" or not lives(note, environment):
                 store.note(model.runner, replace(note, state="stopped", failure=None))
-        self._note("running")
+        self._note()
 
     def loop(self) -> ReadingLoop:
         """The loop that feeds it; waiting readers of this process are woken after each round."""
-        return ReadingLoop(
+        loop = ReadingLoop(
             self._log,
             self.model.runner,
             [topic.name for topic in self.model.topics],
             self,
             name=self.model.runner,
-            wake=self.progress.wake,
+            wake=self._round_ended,
             batch_records=BATCH_RECORDS,
             environment=self._environment,
         )
+        self._status = loop.status
+        return loop
 
     def assigned(self, partitions: Sequence[TopicPartition]) -> Positions:
         """Where the store stands; the beginning, where it never was."""
@@ -86,8 +91,8 @@ class ProjectionRunner:
             if partition in stored:
                 self._positions[partition] = self._shadow[partition] = stored[partition]
         self._owned.update(partitions)
-        self._failure = None
-        self._note("running")
+        self._state, self._failure = "running", None
+        self._note()
         missing = [partition for partition in partitions if partition not in stored]
         begins = self._log.begins(missing) if missing else {}
         return {partition: stored.get(partition, begins.get(partition, 0)) for partition in partitions}
@@ -97,11 +102,10 @@ class ProjectionRunner:
         for partition in partitions:
             self._positions.pop(partition, None)
             self._shadow.pop(partition, None)
-        if self._failure is None:
-            self._note("running" if self._owned else "stopped")
+        self._note()
 
     def idle(self, fence: Fence) -> None:
-        self._beat()
+        self._say("running", None)
         self._commit_shadow(fence, HEARTBEAT_S)
 
     def handle(self, batch: Batch, fence: Fence) -> None:
@@ -115,17 +119,15 @@ class ProjectionRunner:
         except (Aborted, Fenced, Unavailable):
             raise
         except BaseException as error:
-            self._failure = f"{type(error).__name__}: {error}"
-            self._note("failed")
+            self._say("failed", f"{type(error).__name__}: {error}")
             raise
-        self._beat()
         self._shadow.update(batch.reached)
         self._commit_shadow(fence, SHADOW_S)
 
     def close(self) -> None:
         """Says that this worker is gone. A failure stays to be read."""
-        if self._failure is None:
-            self._note("stopped")
+        if self._state != "failed":
+            self._say("stopped", None)
         if self._writer is not None:
             self._writer.close()
 
@@ -158,17 +160,36 @@ class ProjectionRunner:
             self._positions.update(to)
             return
 
+    def _round_ended(self) -> None:
+        """What stopped the loop, or what it waits for, is known in the store before who waits here looks again."""
+        status = self._status
+        if status is not None and status.state == "failed":
+            self._say("failed", status.last_failure)
+        elif status is not None and status.state == "retrying":
+            self._say("running", status.last_failure)
+        else:
+            self._beat()
+        self.progress.wake()
+
+    def _say(self, state: RunnerState, failure: str | None) -> None:
+        """Notes what is new at once, and what is not with the next heartbeat."""
+        if (self._state, self._failure) != (state, failure):
+            self._state, self._failure = state, failure
+            self._note()
+        else:
+            self._beat()
+
     def _beat(self) -> None:
         if self._environment.monotonic_s() - self._noted_s >= HEARTBEAT_S:
-            self._note("running")
+            self._note()
 
-    def _note(self, state: RunnerState) -> None:
+    def _note(self) -> None:
         self._noted_s = self._environment.monotonic_s()
-        note = RunnerNote(self._worker, state, self._failure, self._environment.now(), frozenset(self._owned))
+        note = RunnerNote(self._worker, self._state, self._failure, self._environment.now(), frozenset(self._owned))
         try:
             self._store.note(self.model.runner, note)
         except Unavailable as error:  # others take this worker for dead then; its work must not end with its note
-            logger.warning("%s cannot say that it is %s: %s", self.model.runner, state, error)
+            logger.warning("%s cannot say that it is %s: %s", self.model.runner, self._state, error)
 
     def _commit_shadow(self, fence: Fence, every_s: float) -> None:
         now_s = self._environment.monotonic_s()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from headwater.environment import SYSTEM, Environment
 from headwater.errors import NotYet
@@ -21,6 +21,9 @@ from headwater.stores.port import RunnerNote, Store
 HEARTBEAT_S = 1.0
 DEAD_S = 10.0
 """A worker that has said nothing for so long is taken for dead, if its process cannot be asked."""
+
+BUSY_S = 600.0
+"""How long the process of a silent worker is believed: a batch may take long, but its number may be another's now."""
 
 FIRST_LOOK_S = 0.002
 LAST_LOOK_S = 0.1
@@ -108,20 +111,20 @@ def health(notes: list[RunnerNote], status: Status | None, environment: Environm
 
 
 def lives(note: RunnerNote, environment: Environment) -> bool:
-    """Whether a worker that said it runs still does. On the same machine its process is asked for."""
-    if environment.now() - note.heartbeat > timedelta(seconds=DEAD_S):
-        return False
+    """Whether a worker that said it runs still does. On the same machine its process is asked for: one that is at a
+    long batch says nothing meanwhile."""
+    silent_s = (environment.now() - note.heartbeat).total_seconds()
     host, _, rest = note.worker.partition("/")
     pid = rest.partition("/")[0]
     if host != socket.gethostname() or not pid.isdigit():
-        return True
+        return silent_s <= DEAD_S
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
-    return True
+        return silent_s <= BUSY_S
+    return silent_s <= BUSY_S
 
 
 def not_yet(
