@@ -250,9 +250,3 @@ def test_changed_code_is_warned_about_while_its_old_rows_stay(caplog: pytest.Log
         "the code of read model trade changed, but its rows were made by the old code: declare it with version=2 to "
         "make them again, or leave it if the rows would be the same"
     ]
-
-
-def model_with_code(model: Any, code: str) -> Any:
-    import dataclasses
-
-    return dataclasses.replace(model, code=code)

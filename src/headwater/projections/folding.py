@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from headwater.errors import Failed, HeadwaterError, Misuse
+from headwater.errors import Failed, HeadwaterError, Misuse, Unavailable
 from headwater.log.port import Record
 from headwater.messages.declare import Event
 from headwater.messages.envelope import Meta
@@ -143,41 +143,41 @@ def fold(loading: Loading, schemas: Sequence[TableSchema[Any]], calls: Sequence[
     """Applies calls in order and saves the rows.
 
     Raises: Stopped: a handler failed, with its record; nothing must be committed then. Whatever the store
-    raises passes through.
+    raises passes through, also to where a handler looks up rows.
     """
-    try:
-        _fold(loading, schemas, calls, careful=False)
-    except Misuse as error:  # something that the store refuses: look after which event it came there
-        _fold(loading, schemas, calls, careful=True)
-        last = calls[-1]
-        raise Stopped(last[0], failure(last, error)) from error
-
-
-def _fold(loading: Loading, schemas: Sequence[TableSchema[Any]], calls: Sequence[Call], *, careful: bool) -> None:
     tables = {schema: TableRows(schema) for schema in schemas}
-    for schema, table in () if careful else tables.items():
+    for schema, table in tables.items():
         table.load(loading, list(dict.fromkeys(key for _, _, _, handler, key in calls if handler.table is schema)))
     rows = Rows(loading, tables)
     for call in calls:
         record, event, meta, handler, key = call
         table = tables[handler.table]
         try:
-            if careful and key not in table.rows:
-                table.load(loading, [key])
             row = table.rows[key]
             if row is None:
                 row = table.rows[key] = handler.make(*key)
             result = handler.call(row, event, meta, rows)
             if result is not None:
                 table.rows[key] = settled(result, handler)
-            if careful and table.rows[key] is not None:
-                refuse_moved(table.schema, {key: table.rows[key]})
-                loading.save(table.schema, [table.rows[key]])
+        except Unavailable:
+            raise
         except Exception as error:  # the author's function may raise anything
             raise Stopped(record, failure(call, error)) from error
         table.written[key] = None
     for table in tables.values():
         table.save(loading)
+
+
+def fold_one_by_one(loading: Loading, schemas: Sequence[TableSchema[Any]], calls: Sequence[Call]) -> None:
+    """As `fold`, but saves after each call: slow, and tells which one left a row that the store refuses.
+
+    Raises: Stopped: also for that.
+    """
+    for call in calls:
+        try:
+            fold(loading, schemas, [call])
+        except Misuse as error:
+            raise Stopped(call[0], failure(call, error)) from error
 
 
 def settled(result: object, handler: Handler) -> object | None:

@@ -20,7 +20,7 @@ from functools import partial
 from headwater.environment import SYSTEM, Environment
 from headwater.errors import HeadwaterError, Misuse, Unavailable
 from headwater.log.port import Aborted, Batch, Fence, Fenced, Log, Positions, Record, TopicPartition, Writer
-from headwater.projections.folding import Call, Stopped, fold
+from headwater.projections.folding import Call, Stopped, fold, fold_one_by_one
 from headwater.projections.gathering import Gathered
 from headwater.projections.read_model import ReadModel
 from headwater.projections.waiting import HEARTBEAT_S, Progress, lives
@@ -145,20 +145,28 @@ class ProjectionRunner:
         return Gathered(calls, stops)
 
     def _apply(self, reached: Positions, calls: list[Call], stops: Stops) -> None:
-        """Commits the calls before all stops; a handler that fails becomes a stop of its own."""
-        tables = self.model.tables
+        """Commits the calls before all stops; a handler that fails becomes a stop of its own.
+
+        Each attempt begins with the rows as they are stored: what a failed one has changed is rolled back. Where the
+        store refuses a row, the next attempt looks after which event it came there.
+        """
+        way = fold
         while True:
             to = {partition: stops[partition][0] if partition in stops else n for partition, n in reached.items()}
             part = [call for call in calls if before(call, stops)] if stops else calls
             try:
-                work = partial(fold, schemas=tables, calls=part)
+                work = partial(way, schemas=self.model.tables, calls=part)
                 self._store.apply(self.model.runner, self._positions, to, work)
             except Stopped as stopped:
                 record = stopped.record
                 stops[TopicPartition(record.topic, record.partition)] = record.offset, stopped.cause
-                continue
-            self._positions.update(to)
-            return
+            except Misuse:
+                if way is fold_one_by_one:
+                    raise
+                way = fold_one_by_one
+            else:
+                self._positions.update(to)
+                return
 
     def _round_ended(self) -> None:
         """What stopped the loop, or what it waits for, is known in the store before who waits here looks again."""
