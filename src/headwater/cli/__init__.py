@@ -10,20 +10,25 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from headwater.cli.ending import ended_by
+from headwater.cli.ending import USAGE, ended_by
+from headwater.cli.streams import take_streams
 from headwater.cli.verbs import VERBS, hw
 
 
 def main() -> None:
     """The entry point of `headwater` and `hw`."""
+    take_streams()
     sys.exit(run(sys.argv[1:]))
 
 
 def run(words: Sequence[str]) -> int:
     """Runs a command line and returns its exit code; prints what went wrong. Arguments: words: after `hw`."""
     try:
-        code = hw.main(list(words), prog_name="hw", standalone_mode=False)
+        code = hw.main(list(words) or ["--help"], prog_name="hw", standalone_mode=False)
+        sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- the outermost: nothing goes unsaid, as a line
         verb = next((word for word in words if word in VERBS), None)
         return ended_by(error, verb, debug="--debug" in words)
+    if not words:
+        return USAGE
     return code if isinstance(code, int) else 0

@@ -6,15 +6,15 @@ Errors come out of verbs as they were raised. A verb that knows what its user sh
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import click
 
+from headwater.cli.streams import NobodyReads, OutputLost, drop_output
 from headwater.errors import (
     BadData,
     Conflict,
@@ -46,7 +46,7 @@ NEXT = "next: "
 _CODES: tuple[tuple[tuple[type[BaseException], ...], int], ...] = (
     ((Conflict, NotFound), REFUSED),
     ((Misuse, click.UsageError), USAGE),
-    ((Unavailable, Unknown, NotYet), WAITING),
+    ((Unavailable, Unknown, NotYet, OutputLost), WAITING),
     ((BadData, Failed), BAD),
     ((KeyboardInterrupt, click.Abort), INTERRUPTED),
 )
@@ -79,18 +79,24 @@ def then(kind: type[BaseException] | tuple[type[BaseException], ...], command: s
 
 def ended_by(error: BaseException, verb: str | None, *, debug: bool) -> int:
     """Tells an error on standard error and returns its exit code. Arguments: verb: the one that was typed."""
-    if isinstance(error, BrokenPipeError):
-        # Whoever read our output has seen enough. What is still buffered must not fail at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, NobodyReads | OutputLost):
+        drop_output()
+    if isinstance(error, NobodyReads):
         return OK
     if debug:
-        traceback.print_exception(error, file=sys.stderr)
+        told("".join(traceback.format_exception(error)).rstrip())
     code = code_of(error)
-    print(f"error: {line_of(error, code)}", file=sys.stderr)
+    told(f"error: {line_of(error, code)}")
     command = next_of(error) or _usual_next(error, verb, code)
     if command is not None:
-        print(f"{NEXT}{command}", file=sys.stderr)
+        told(f"{NEXT}{command}")
     return code
+
+
+def told(line: str) -> None:
+    """Writes a line to standard error. Where nobody reads that either, there is nobody to tell."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def code_of(error: BaseException) -> int:
@@ -121,7 +127,7 @@ def line_of(error: BaseException, code: int) -> str:
 
 
 def _usual_next(error: BaseException, verb: str | None, code: int) -> str | None:
-    if code == INTERRUPTED:
+    if code == INTERRUPTED or isinstance(error, OutputLost):
         return None
     if isinstance(error, NotYet):
         return "hw lag"

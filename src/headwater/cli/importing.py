@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from headwater.cli.asking import connected, vocabulary_of
-from headwater.cli.ending import BAD, then
+from headwater.cli.ending import BAD, NEXT, then, told
 from headwater.cli.output import Form, output_option, show_one
 from headwater.cli.project import Project, app_option, on_option
 from headwater.errors import Misuse, Unknown
@@ -80,15 +80,15 @@ def command(
     counts = {"imported": tally.imported, "repeated": tally.repeated, "rejected": tally.rejected}
     show_one(form, {"file": str(file), **counts, **where})
     if tally.rejected:
-        print(f"next: hw import {shlex.quote(str(rejected.path))}{project.flags}", file=sys.stderr)
+        told(f"{NEXT}hw import {shlex.quote(str(rejected.path))}{project.flags}")
         ctx.exit(BAD)
 
 
-def _tell(file: Path, bad: BadLine, told: int) -> None:
-    if told < TOLD:
-        print(f"rejected: {file}, line {bad.line.number}: {bad.kind}: {bad.reason}", file=sys.stderr)
-    elif told == TOLD:
-        print("rejected: more lines, see the file", file=sys.stderr)
+def _tell(file: Path, bad: BadLine, before: int) -> None:
+    if before < TOLD:
+        told(f"rejected: {file}, line {bad.line.number}: {bad.kind}: {bad.reason}")
+    elif before == TOLD:
+        told("rejected: more lines, see the file")
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+from headwater.cli.ending import told
+
 F = TypeVar("F", bound=Callable[..., Any])
 Form = Literal["table", "json", "ndjson"]
 Row = Mapping[str, Any]
@@ -85,7 +87,7 @@ def cell(value: Any) -> str:
 
 def note(text: str) -> None:
     """A remark for people, beside the output."""
-    print(f"note: {' '.join(text.split())}", file=sys.stderr)
+    told(f"note: {' '.join(text.split())}")
 
 
 def _debug(ctx: click.Context, parameter: click.Parameter, debug: bool) -> None:

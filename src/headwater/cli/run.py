@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from typing import TYPE_CHECKING, cast
 
 import click
 
-from headwater.cli.ending import BAD, advised
+from headwater.cli.ending import BAD, advised, told
 from headwater.cli.output import Form, output_option, show_one
 from headwater.cli.project import Project, on_option, store_option
 from headwater.errors import Misuse
@@ -78,15 +77,15 @@ def _stop_signal() -> threading.Event:
 def _watch(services: Services, stop: threading.Event) -> bool:
     """Tells failures of the parts as they come, and when they are over; ends with `stop`, or when no part is
     left. Returns whether a part had failed for good."""
-    told: dict[str, tuple[str, str]] = {}
+    before: dict[str, tuple[str, str]] = {}
     while not stop.wait(LOOK_S):
         troubles = _troubles(services)
         for part, (state, text) in troubles.items():
-            if told.get(part) != (state, text):
-                print(f"{state}: {part}: {text}", file=sys.stderr, flush=True)
-        for part in told.keys() - troubles.keys():
-            print(f"running: {part}: again", file=sys.stderr, flush=True)
-        told = troubles
+            if before.get(part) != (state, text):
+                told(f"{state}: {part}: {text}")
+        for part in before.keys() - troubles.keys():
+            told(f"running: {part}: again")
+        before = troubles
         if services.statuses and not any(status.alive for status in services.statuses):
             break
     return any(state in ("failed", "stopped") for state, _ in _troubles(services).values())
