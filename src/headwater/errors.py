@@ -69,9 +69,10 @@ class Unavailable(HeadwaterError):
 class NotYet(HeadwaterError):
     """A read model has not come as far as the caller asks.
 
-    Arguments: read_model: its name; wanted, actual: next offset per "topic/partition"; lag_events: records
-    still to apply; lag_s: age in seconds of the oldest of them (None: not known); runner: what is known of
-    the process that maintains it ("running", "none", "held", "failed"); last_failure: its text, if any.
+    Arguments: read_model: its name; wanted, actual: next offset per "topic/partition"; lag_events: events
+    still to apply; lag_counted: whether these are all (False: at least so many were found); lag_s: age in seconds of
+    the oldest of them (None: not known); runner: what is known of the process that maintains it ("running", "none",
+    "held", "failed"); last_failure: its text, if any.
     """
 
     def __init__(
@@ -81,16 +82,17 @@ class NotYet(HeadwaterError):
         actual: dict[str, int],
         *,
         lag_events: int,
+        lag_counted: bool,
         lag_s: float | None,
         runner: str,
         last_failure: str | None,
     ) -> None:
         age = "" if lag_s is None else f", {lag_s:.1f} s"
         why = "" if last_failure is None else f"; last failure: {last_failure}"
+        events = f"{lag_events} events" if lag_counted else f"at least {lag_events} events"
         super().__init__(
-            f"read model {read_model} stands at {actual}, wanted {wanted}: {lag_events} events{age} behind; "
-            f"runner: {runner}{why}"
+            f"read model {read_model} stands at {actual}, wanted {wanted}: {events}{age} behind; runner: {runner}{why}"
         )
         self.read_model, self.wanted, self.actual = read_model, wanted, actual
-        self.lag_events, self.lag_s = lag_events, lag_s
+        self.lag_events, self.lag_counted, self.lag_s = lag_events, lag_counted, lag_s
         self.runner, self.last_failure = runner, last_failure

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,13 @@ import pytest
 from headwater.environment import SYSTEM
 from headwater.errors import NotYet
 from headwater.log.memory import MemoryLog
-from headwater.log.port import TopicPartition
-from headwater.projections.waiting import BUSY_S, DEAD_S, health, lives, wait_until
+from headwater.log.port import NewRecord, TopicPartition, Transaction
+from headwater.log.sqlite import SqliteLog
+from headwater.projections.waiting import BUSY_S, DEAD_S, MOST_COUNTED, health, lives, wait_until
 from headwater.readers.loop import ReadingLoop, Status
 from headwater.stores.port import RunnerNote
 from headwater.stores.sqlite import SqliteStore
-from tests.projections.trade import TOPIC, OpenTrade, Reading, Revenue, append, make_log, placed, raw
+from tests.projections.trade import TOPIC, OpenTrade, Reading, Revenue, append, make_log, placed, raw, record
 
 P0, P1 = TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1)
 HERE = f"{socket.gethostname()}/{os.getpid()}/w"
@@ -100,6 +102,36 @@ def test_a_position_past_the_end_is_no_lag(reading: Reading) -> None:
     with pytest.raises(NotYet) as caught:
         wait(reading, {P0: 7}, 0, None)
     assert (caught.value.lag_events, caught.value.lag_s) == (0, None)
+
+
+def written(records: list[NewRecord], transaction: Transaction) -> None:
+    transaction.write(records)
+
+
+def test_gaps_of_a_log_are_no_events(tmp_path: Path) -> None:
+    log = make_log(2, SqliteLog(tmp_path / "log.db"))
+    reading = Reading(log, Revenue)
+    writer = log.writer("owner")
+    for n in range(10):  # each leaves a marker in each partition
+        records = [record(placed(f"t{n}"), n, partition) for partition in (0, 1)]
+        writer.transact(partial(written, records))
+    reading.runner.handle(reading.reader.read(3, 1.0), None)
+    with pytest.raises(NotYet, match=r": 17 events, .* behind") as caught:
+        wait(reading, log.ends([P0, P1]), 0, None)
+    assert (caught.value.lag_events, caught.value.lag_counted) == (17, True)
+    log.close()
+
+
+def test_more_events_than_anybody_wants_to_count_are_at_least_so_many() -> None:
+    reading = Reading(make_log(3), Revenue)
+    for partition in range(3):
+        append(reading.log, [placed(f"t{n}") for n in range(MOST_COUNTED)], partition)
+    wanted = {TopicPartition(TOPIC, p): MOST_COUNTED for p in range(3)}
+    before = reading.log.records_read
+    with pytest.raises(NotYet, match=f": at least {MOST_COUNTED + 2} events, .* behind") as caught:
+        wait(reading, wanted, 0, None)
+    assert not caught.value.lag_counted
+    assert reading.log.records_read - before == MOST_COUNTED + 2, "the age of the oldest is looked for in all"
 
 
 def at_once(reading: Reading, wanted: dict[TopicPartition, int], loop: ReadingLoop | None = None) -> NotYet:

@@ -10,10 +10,11 @@ import os
 import socket
 import threading
 from datetime import datetime
+from typing import NamedTuple
 
 from headwater.environment import SYSTEM, Environment
 from headwater.errors import NotYet
-from headwater.log.port import Log, Positions, Record, TopicPartition
+from headwater.log.port import Log, Positions, Reader, Record, TopicPartition
 from headwater.messages.envelope import parse_time, record_time
 from headwater.readers.loop import Status
 from headwater.stores.port import RunnerNote, Store
@@ -25,6 +26,10 @@ DEAD_S = 10.0
 BUSY_S = 600.0
 """How long the process of a silent worker is believed: a batch may take long, but its number may be another's now."""
 
+MOST_COUNTED = 5000
+"""So many events are counted for an error; of more it says that there are at least so many."""
+
+READ_S = 0.2
 FIRST_LOOK_S = 0.002
 LAST_LOOK_S = 0.1
 AWAKE_S = 0.5
@@ -139,32 +144,60 @@ def not_yet(
     """The error, with how far behind the read model is."""
     behind = {tp: positions.get(tp, 0) for tp, position in wanted.items() if positions.get(tp, 0) < position}
     ends = log.ends(list(behind))
-    records = sum(max(0, min(ends[tp], wanted[tp]) - position) for tp, position in behind.items())
+    lag = lag_of(log, behind, {tp: min(ends[tp], wanted[tp]) for tp in behind}, environment)
     return NotYet(
         title,
         {str(tp): position for tp, position in wanted.items()},
         {str(tp): positions.get(tp, 0) for tp in wanted},
-        lag_events=records,
-        lag_s=age_s(log, {tp: position for tp, position in behind.items() if position < ends[tp]}, environment),
+        lag_events=lag.events,
+        lag_counted=lag.counted,
+        lag_s=lag.s,
         runner=state,
         last_failure=failure,
     )
 
 
-def age_s(log: Log, positions: dict[TopicPartition, int], environment: Environment) -> float | None:
-    """Seconds since the oldest record after these positions was written; None where there is none to see."""
-    oldest = None
-    for partition, position in positions.items():
-        reader = log.reader()
-        try:
-            reader.assign({partition: position})
-            found = reader.read(1, 0.2).records
-        finally:
-            reader.close()
-        if found:
-            written = (environment.now() - written_at(found[0])).total_seconds()
-            oldest = written if oldest is None else max(oldest, written)
-    return oldest
+class Lag(NamedTuple):
+    """Arguments: events: that are still to come; counted: whether these are all; s: age of the oldest, in seconds,
+    None where there is none to see."""
+
+    events: int
+    counted: bool
+    s: float | None
+
+
+def lag_of(log: Log, positions: Positions, ends: Positions, environment: Environment) -> Lag:
+    """What lies between positions and ends. It is read, as positions have gaps, but not much more than MOST_COUNTED."""
+    events, counted, oldest_s = 0, True, None
+    reader = log.reader()
+    try:
+        for partition, position in positions.items():
+            if position >= ends[partition]:
+                continue
+            count, first, to = count_between(reader, partition, position, ends[partition], MOST_COUNTED - events)
+            events, counted = events + count, counted and to >= ends[partition]
+            if first is not None:
+                age_s = (environment.now() - written_at(first)).total_seconds()
+                oldest_s = age_s if oldest_s is None else max(oldest_s, age_s)
+    finally:
+        reader.close()
+    return Lag(events, counted, oldest_s)
+
+
+def count_between(
+    reader: Reader, partition: TopicPartition, position: int, end: int, most: int
+) -> tuple[int, Record | None, int]:
+    """How many records lie there, the first of them, and up to which position this is known."""
+    count, first = 0, None
+    reader.assign({partition: position})
+    while position < end and (count < most or first is None):
+        batch = reader.read(max(1, most - count), READ_S)
+        if partition not in batch.reached:
+            break
+        found = [record for record in batch.records if record.offset < end]
+        count, first = count + len(found), first or next(iter(found), None)
+        position = batch.reached[partition]
+    return count, first, position
 
 
 def written_at(record: Record) -> datetime:
