@@ -145,12 +145,11 @@ def test_a_foreign_record_among_the_states_stops_its_partition(open_again: OpenA
         (b'{"eventType":"Closed","eventVersion":1,"accountId":"a"}', "no class here has the wire name 'Closed'"),
     ],
 )
-def test_a_foreign_record_among_the_events_stops_its_partition_when_its_entity_is_wanted(
+def test_an_unreadable_event_from_before_owners_stops_its_partition_when_its_entity_is_wanted(
     open_again: OpenAgain, value: bytes, words: str
 ) -> None:
     log = open_again()
     with app.run(log, only=["commands"]) as bank:
-        bank.send(Open(HERE, "ann"))
         bank.send(Open(ELSEWHERE, "bob"))
     (offset,) = log.append([NewRecord("account-events", 0, HERE.encode(), value)])
     where = f"topic account-events, partition 0, offset {offset}"

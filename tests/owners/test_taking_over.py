@@ -157,19 +157,19 @@ def test_transactions_that_the_log_aborts_are_done_again(way: str) -> None:
 
 
 def test_events_that_no_state_covers_are_folded_in_and_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As another program, or a torn commit, leaves them; however often the owner reads its entities anew."""
+    """As another program left them before there were owners; however often the owner reads its entities anew."""
     monkeypatch.setattr("headwater.owners.owner.LIVE_ENTRIES", 0)
     log = MemoryLog()
-    with app.run(log, only=["commands"]) as bank:
-        bank.send(Open("a", "ann"))
+    with app.run(log, only=["commands"]):
+        pass
     codec = app.behaviours[Account].events
     partition = partition_of(b"a", PARTITIONS)
     log.append([NewRecord("account-events", partition, b"a", codec.encode(Deposited("a", TEN), None)) for _ in "12"])
     with app.run(log, only=["commands"]) as bank:
         for _ in range(3):
             found = bank.get(Account, "a")
-            assert (int(found.balance), found.version, found.owner) == (20, 3, "ann")
-        assert bank.send(Withdraw("a", TEN)).version == 4
-        assert [one.meta.version for one in bank.history(Account, "a")] == [1, 2, 3, 4]
+            assert (int(found.balance), found.version) == (20, 2)
+        assert bank.send(Withdraw("a", TEN)).version == 3
+        assert [one.meta.version for one in bank.history(Account, "a")] == [1, 2, 3]
     with app.run(log, only=["commands"]) as bank:
-        assert (int(bank.get(Account, "a").balance), bank.version(Account, "a")) == (10, 4)
+        assert (int(bank.get(Account, "a").balance), bank.version(Account, "a")) == (10, 3)

@@ -156,7 +156,7 @@ class Behaviour(Generic[A]):
         found: list[Recorded[Event]] = []
         for record in records:
             event = self.events.decode(record.value)
-            meta = self.meta_of(record)
+            meta = self.meta_of(record, type(event))
             if isinstance(event, Unreadable) or isinstance(meta, Unreadable):
                 reason = event.reason if isinstance(event, Unreadable) else typing.cast(Unreadable, meta).reason
                 raise BadData(reason, topic=record.topic, partition=record.partition, offset=record.offset)
@@ -165,17 +165,17 @@ class Behaviour(Generic[A]):
             found.append(Recorded(event, meta))
         return found
 
-    def meta_of(self, record: StoredFields) -> Meta | Unreadable:
-        """The envelope of a record; the payload's own time, where the headers do not say one."""
+    def meta_of(self, record: StoredFields, event: type) -> Meta | Unreadable:
+        """The envelope of a record; the payload's own type and time, where the headers do not say them."""
         said: datetime | None = None
         if not any(name == "ce_time" for name, _ in record.headers):
             time = self.events.payload_time(record.value)
             if isinstance(time, Unreadable):
                 return time
             said = time
-        return read_meta(
-            record.topic, record.partition, record.offset, record.key, record.headers, record.timestamp_ms, said
-        )
+        kind = event.__hw__.wire_name if issubclass(event, Event) else None
+        at = record.topic, record.partition, record.offset
+        return read_meta(*at, record.key, record.headers, record.timestamp_ms, said, kind)
 
     def fold_records(self, entity_id: str, records: Iterable[StoredFields]) -> A:
         """The state after an entity's records. Raises: BadData."""

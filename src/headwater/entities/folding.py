@@ -72,7 +72,7 @@ class Fold(Generic[A]):
             raise _bad(record, event)
 
         def meta() -> Meta:
-            found = self._behaviour.meta_of(record)
+            found = self._behaviour.meta_of(record, type(event))
             if isinstance(found, Unreadable):
                 raise _bad(record, found)
             return found

@@ -26,8 +26,8 @@ from headwater.messages.declare import Command, Event
 from headwater.messages.envelope import Meta
 from headwater.messages.json_codec import JsonCodec, Unreadable
 from headwater.messages.rejection import Rejected, rejection_to_wire
-from headwater.owners.arriving import Arrived
-from headwater.owners.envelopes import Envelope, Moment
+from headwater.owners.arriving import Arrived, source_text
+from headwater.owners.envelopes import Envelope, Moment, milliseconds
 from headwater.owners.replies import Outcome, Reply
 from headwater.owners.state_record import Entry, Remembered, StateRecord
 
@@ -37,6 +37,9 @@ ANY_CONTENT = -1
 EVENT_BYTES, STATE_BYTES, REFUSAL_BYTES = 900_000, 600_000, 2_000
 """What fits a record of at most 1,000,000 bytes, envelope included; a state record carries up to 128 refusals.
 One that does not fit is its command's failure: written, it would stop the whole batch."""
+
+TEXT_CHARACTERS = 2_000
+"""How much an answer says of what went wrong."""
 
 NULL = msgspec.Raw(b"null")
 
@@ -101,7 +104,6 @@ class Decider:
     ) -> None:
         self.behaviour, self.entity, self.schema = behaviour, behaviour.entity, behaviour.schema
         self._source, self._new_id, self._done_before = source, new_id, done_before
-        self._known = frozenset([*behaviour.commands, Append, Get])
         self._commands: JsonCodec[Command] = JsonCodec(
             [*behaviour.commands, Append, Get], type_field="commandType", version_field="commandVersion"
         )
@@ -115,7 +117,9 @@ class Decider:
         if record.schema == self.schema:
             state, raw = self.behaviour.decode_state(record.state), bytes(record.state)
         else:
-            state = self.behaviour.fold_records(record.id, history())
+            # What the old state did not cover is absorbed from the tail, as for any state.
+            covered = [one for one in history() if one.offset < record.events]
+            state = self.behaviour.fold_records(record.id, covered)
             raw = self.behaviour.encode_state(state)
         entry = Entry.of_record(record, state, raw)
         entry.version = max(record.version, state.version)
@@ -137,9 +141,9 @@ class Decider:
             entry.state = self.behaviour.evolve(entry.state, recorded.event, lambda meta=meta: meta)  # type: ignore[misc] # called at once
             entry.version, entry.events = meta.version or entry.version + 1, record.offset + 1
             if meta.command_id is not None and meta.command_id not in entry.recent:
-                entry.remember(
-                    Remembered(meta.command_id, ANY_CONTENT, record.timestamp_ms, "accepted", entry.version, 1)
-                )
+                # By the time of its acceptance: an imported event happened long ago.
+                accepted_ms = milliseconds(meta.recorded or meta.time)
+                entry.remember(Remembered(meta.command_id, ANY_CONTENT, accepted_ms, "accepted", entry.version, 1))
         entry.raw = self.behaviour.encode_state(entry.state)
 
     def carry_out(self, entry: Entry, arrived: Arrived, now: Moment) -> Step:
@@ -161,12 +165,10 @@ class Decider:
             last = entry.sources.get(source.stream)
             if last is not None and (source.offset, source.index) <= last and self._done_before(arrived):
                 return Step(arrived, entry, self._reply(entry, arrived, duplicate=True), (), False)
-        message = arrived.message
-        if message is None or type(message) not in self._known:
-            decoded = self._commands.decode(arrived.value)
-            if isinstance(decoded, Unreadable):
-                return self._unreadable(entry, arrived, decoded)
-            message = decoded
+        # Always from its bytes: an object of the caller's would live on in the state, and change with it.
+        message = self._commands.decode(arrived.value)
+        if isinstance(message, Unreadable):
+            return self._unreadable(entry, arrived, message)
         if type(message) is Get:
             return Step(arrived, entry, self._got(entry, arrived, message), (), False)
         if arrived.expected is not None and arrived.expected != entry.version:
@@ -187,18 +189,18 @@ class Decider:
                 text = f"{handler}\n{type(refusal).__name__} has over {REFUSAL_BYTES:,} bytes; refusals are remembered"
                 return Step(arrived, entry, self._reply(entry, arrived, outcome="failed", text=text), (), False, text)
             self._remember(entry, arrived, fingerprint, now, "rejected", 0, body)
+            _note_source(entry, arrived)
             return Step(arrived, entry, self._reply(entry, arrived, outcome="rejected", body=body), (), True)
         except Exception as error:  # noqa: BLE001 -- the author's function may raise anything; the caller hears of it
             self._restore(entry)
-            cause = str(error) if isinstance(error, Broken) else _cause(error)
+            cause = (str(error) if isinstance(error, Broken) else _cause(error))[:TEXT_CHARACTERS]
             where = f"{self.behaviour.aggregate.__name__} on {handler}\n{cause}"
+            self._must_be_answered(arrived, where)
             return Step(arrived, entry, self._reply(entry, arrived, outcome="failed", text=where), (), False, cause)
         self._remember(entry, arrived, fingerprint, now, "accepted", len(staged), NULL)
         if entry.torn is not None:
             staged, entry.torn = staged[entry.torn[1] :], None
-        if arrived.source is not None:
-            at = (arrived.source.offset, arrived.source.index)
-            entry.sources[arrived.source.stream] = max(at, entry.sources.get(arrived.source.stream, at))
+        _note_source(entry, arrived)
         return Step(arrived, entry, self._reply(entry, arrived, events=len(staged)), staged, True)
 
     def _events_of(self, entry: Entry, message: Command, envelope: Envelope) -> Sequence[Event]:
@@ -230,9 +232,10 @@ class Decider:
             def meta(kind: type[Event] = kind, event_id: str = event_id, version: int = version) -> Meta:
                 return envelope.of_event(kind, event_id, version)
 
-            state = behaviour.evolve(state, event, meta)
+            # Before it is folded: a state may take the event's lists and change them.
             value = behaviour.events.encode(event, envelope.happened)
             _fits(value, EVENT_BYTES, f"{kind.__name__} has")
+            state = behaviour.evolve(state, event, meta)
             headers = envelope.headers(kind, event_id, version, index, count)
             made.append(NewEvent(value, headers, envelope.happened_ms))
         raw = behaviour.encode_state(state)
@@ -259,7 +262,7 @@ class Decider:
         reply.version = known.version
         if known.kind == "rejected":
             reply.body = known.body
-        return Step(arrived, entry, reply, (), False)
+        return Step(arrived, entry, reply, (), _note_source(entry, arrived))
 
     def _unreadable(self, entry: Entry, arrived: Arrived, what: Unreadable) -> Step:
         if what.kind in ("unknown_type", "unknown_version"):
@@ -267,9 +270,24 @@ class Decider:
                 f"no running owner of {self.behaviour.entity!r} knows the command {what.wire_name} (version "
                 f"{what.version}); start a process whose code has it, then send it again"
             )
+            self._must_be_answered(arrived, text)
             return Step(arrived, entry, self._reply(entry, arrived, outcome="unavailable", text=text), (), False)
-        text = f"the command cannot be read: {what.reason}"
+        text = f"the command cannot be read: {what.reason[:TEXT_CHARACTERS]}"
+        self._must_be_answered(arrived, text)
         return Step(arrived, entry, self._reply(entry, arrived, outcome="misuse", text=text), (), False)
+
+    def _must_be_answered(self, arrived: Arrived, why: str) -> None:
+        """A process waits for no answer: what it sends and cannot be carried out must not be passed over.
+
+        Raises: BadData.
+        """
+        if arrived.source is not None:
+            raise BadData(
+                f"command {arrived.id} of a process ({source_text(arrived.source)}) cannot be carried out: {why}",
+                topic=commands_topic(self.entity),
+                partition=arrived.partition,
+                offset=arrived.offset,
+            )
 
     def _got(self, entry: Entry, arrived: Arrived, message: Get) -> Reply:
         if message.outcome_of is not None:
@@ -287,6 +305,18 @@ class Decider:
     ) -> Reply:
         at = arrived.partition, entry.events
         return Reply(arrived.id, outcome, self.entity, entry.id, entry.version, events, *at, **rest)
+
+
+def _note_source(entry: Entry, arrived: Arrived) -> bool:
+    """Keeps how far a process's commands have been applied. Returns whether that is news."""
+    source = arrived.source
+    if source is None:
+        return False
+    at, last = (source.offset, source.index), entry.sources.get(source.stream)
+    if last is not None and at <= last:
+        return False
+    entry.sources[source.stream] = at
+    return True
 
 
 def _fits(value: bytes, limit: int, what: str) -> None:

@@ -10,29 +10,35 @@ Callers in this process come through the `door`, which also says whose thread ca
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 
 from headwater.environment import Environment
-from headwater.errors import BadData, Failed, HeadwaterError
+from headwater.errors import BadData, Failed, HeadwaterError, Unavailable, Unknown
 from headwater.log.partitioning import partition_of
 from headwater.log.port import (
     Aborted,
     Batch,
     Fence,
     Log,
-    NewRecord,
     Positions,
     Record,
     TopicPartition,
+    Torn,
+    Transaction,
+    Undecided,
 )
 from headwater.log.topology import commands_topic, events_topic, owners_group
 from headwater.owners.arriving import Arrived, from_record
 from headwater.owners.deciding import Step, StepMaker
 from headwater.owners.door import Door
 from headwater.owners.envelopes import Moment
-from headwater.owners.restore import PartitionMemory, restore
+from headwater.owners.partition import PartitionMemory
+from headwater.owners.restore import foreign_event, restore
 from headwater.owners.state_record import Entry, decode_value
-from headwater.owners.writing import Writing
+from headwater.owners.writing import Outgoing, Writing
+
+logger = logging.getLogger("headwater.owners")
 
 LIVE_ENTRIES = 50_000
 """How many entities are kept decoded; the others stay as the bytes of their state records."""
@@ -66,6 +72,7 @@ class Owner:
         self._door = Door(self._take, f"{name}-queue")
         self._memories: dict[int, PartitionMemory] = {}
         self._live: dict[tuple[int, bytes], Entry] = {}
+        self._lost: set[int] = set()
         self._fence: Fence | None = None
         self.failures: dict[int, str] = {}
 
@@ -74,28 +81,34 @@ class Owner:
     def assigned(self, partitions: Sequence[TopicPartition]) -> Positions:
         """Restores the partitions (`restore`). Raises: Unavailable."""
         numbers = [tp.partition for tp in partitions]
-        memories = restore(self._log, self.entity, self.group, numbers, self._with_events, self._environment)
+        memories = restore(
+            self._log, self.entity, self.group, numbers, self._count, self._with_events, self._environment
+        )
         with self._door:
+            self._lost.difference_update(numbers)
             self._memories.update(memories)
-            self.failures.update({p: memory.stopped for p, memory in memories.items() if memory.stopped is not None})
+            for partition, memory in memories.items():
+                if memory.stopped is not None:
+                    self._stop(partition, memory.stopped)
         return {tp: memories[tp.partition].next_command for tp in partitions}
 
     def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         gone = {tp.partition for tp in partitions}
         with self._door:
-            for partition in gone:
-                self._memories.pop(partition, None)
-                self.failures.pop(partition, None)
-            self._live = {key: entry for key, entry in self._live.items() if key[0] not in gone}
+            self._forget(gone)
+            self._lost -= gone
 
     def idle(self, fence: Fence) -> None:
         with self._door:
             self._fence = fence
 
     def handle(self, batch: Batch, fence: Fence) -> None:
-        """Carries out a batch of command records. Raises: Aborted, Fenced, Unavailable."""
+        """Carries out a batch of command records. Raises: Aborted (also where a partition must be restored), Fenced,
+        Unavailable."""
         with self._door:
             self._fence = fence
+            if self._lost & {tp.partition for tp in batch.reached}:
+                raise Aborted("what was known of a partition is in doubt; it is restored")
             work, positions = self._accept(batch)
             batch.records.clear()  # what is needed of them was taken: thousands of messages less to keep meanwhile
             if positions:
@@ -112,7 +125,7 @@ class Owner:
             try:
                 work.append(self._read(record))
             except BadData as error:
-                memory.stopped = self.failures[record.partition] = str(error)
+                self._stop(record.partition, str(error))
                 positions[TopicPartition(record.topic, record.partition)] = record.offset
         for tp in batch.reached:
             memory = self._memories.get(tp.partition)
@@ -179,6 +192,11 @@ class Owner:
             except HeadwaterError as error:
                 failure = error
                 break
+            except BaseException:
+                # Somebody interrupts this thread, maybe after the commit: the other callers must not wait for it.
+                for one in ready:
+                    answer_all([one], Unknown(one.id, 0))
+                raise
         answer_all(ready, failure)
 
     def _can_take(self, arrived: Arrived) -> bool:
@@ -193,52 +211,116 @@ class Owner:
 
     def _carry_out(self, work: Sequence[Arrived], positions: dict[TopicPartition, int], fence: Fence) -> None:
         """Decides the commands, commits the outcome, then answers. The lock is held."""
-        now = Moment.of(self._environment.now())
-        carry_out, entry_of = self._maker.carry_out, self._entry
         stopped: dict[int, str] = {}
-        left: list[Arrived] = []
-        steps: list[Step] = []
-        states: list[NewRecord] = []
         try:
-            for arrived in work:
-                if arrived.partition in stopped:
-                    left.append(arrived)
-                    continue
-                try:
-                    steps.append(carry_out(entry_of(arrived.partition, arrived.key), arrived, now))
-                except (BadData, Failed) as error:
-                    # It must not be skipped: the partition stays before it, and the others go on.
-                    stopped[arrived.partition] = str(error)
-                    left.append(arrived)
-                    if arrived.offset >= 0:
-                        positions[TopicPartition(self._commands, arrived.partition)] = arrived.offset
-            self._writer.transact(lambda tx: self._writing.fill(tx, steps, positions, fence, states))
-        except BaseException:
-            # Nothing was written: what was decided in memory must not outlive it.
+            steps = self._decide(work, positions, stopped)
+            outgoing = self._write(steps, positions, fence)
+            self._keep(outgoing, positions)
+        except BaseException as error:
+            # What was decided in memory must not outlive it.
             for arrived in work:
                 self._live.pop((arrived.partition, arrived.key), None)
+            if not _surely_nothing_written(error):
+                self._lost.update(tp.partition for tp in positions)
+                self._forget({tp.partition for tp in positions})
             raise
-        for record in states:
+        for partition, why in stopped.items():
+            self._stop(partition, why)
+        for step in steps:
+            if step.arrived.answer is not None:
+                step.arrived.answer(step.reply)
+        if stopped:
+            done = {id(step.arrived) for step in steps}
+            for one in work:
+                if one.partition in stopped and id(one) not in done:
+                    answer_all([one], NotMine(self.entity, one.partition, stopped[one.partition]))
+        self._verify(outgoing)
+        if len(self._live) > LIVE_ENTRIES:
+            for stale in list(self._live)[: len(self._live) - LIVE_ENTRIES // 2]:
+                del self._live[stale]
+
+    def _decide(
+        self, work: Sequence[Arrived], positions: dict[TopicPartition, int], stopped: dict[int, str]
+    ) -> list[Step]:
+        """The steps of the commands; what must not be skipped stops its partition before it, and the others go on."""
+        now = Moment.of(self._environment.now())
+        carry_out, entry_of = self._maker.carry_out, self._entry
+        steps: list[Step] = []
+        for arrived in work:
+            if arrived.partition in stopped:
+                continue
+            try:
+                steps.append(carry_out(entry_of(arrived.partition, arrived.key), arrived, now))
+            except (BadData, Failed) as error:
+                stopped[arrived.partition] = str(error)
+                if arrived.offset >= 0:
+                    positions[TopicPartition(self._commands, arrived.partition)] = arrived.offset
+        return steps
+
+    def _write(self, steps: Sequence[Step], positions: Positions, fence: Fence) -> Outgoing:
+        outgoing = Outgoing()
+
+        def fill(tx: Transaction) -> None:
+            nonlocal outgoing
+            outgoing = self._writing.fill(tx, steps, positions, fence, self._memories)
+
+        self._writer.transact(fill)
+        return outgoing
+
+    def _keep(self, outgoing: Outgoing, positions: Positions) -> None:
+        """What is known after the commit."""
+        for record in outgoing.states:
             if record.key is not None and record.value is not None:
                 self._memories[record.partition].keep(record.key, record.value)
         for tp, position in positions.items():
             self._memories[tp.partition].next_command = position
-        for partition, why in stopped.items():
-            self._memories[partition].stopped = self.failures[partition] = why
-        for step in steps:
-            if step.arrived.answer is not None:
-                step.arrived.answer(step.reply)
-        for partition, why in stopped.items():
-            answer_all([one for one in left if one.partition == partition], NotMine(self.entity, partition, why))
-        if len(self._live) > LIVE_ENTRIES:
-            for stale in list(self._live)[: len(self._live) - LIVE_ENTRIES // 2]:
-                del self._live[stale]
+
+    def _verify(self, outgoing: Outgoing) -> None:
+        """Looks at what else was written where the transaction wrote its events: only owners may."""
+        for partition, span in outgoing.spans.items():
+            memory = self._memories[partition]
+            if memory.wrote(span):
+                continue
+            events = TopicPartition(self._events, partition)
+            try:
+                foreign = foreign_event(
+                    self._log, events, memory.verified, span.last + 1, self._name, self._environment
+                )
+            except Unavailable as error:
+                logger.warning("%s: not verified yet, the next transaction will try again: %s", events, error)
+                continue
+            if foreign is None:
+                memory.verify(span.last + 1)
+            else:
+                self._stop(partition, str(foreign))
+
+    def _stop(self, partition: int, why: str) -> None:
+        """Nothing is decided in the partition from now on; its commands wait, and the others go on."""
+        logger.error("%s: partition %d is stopped: %s", self.entity, partition, why)
+        self._memories[partition].stopped = self.failures[partition] = why
+
+    def _forget(self, partitions: set[int]) -> None:
+        for partition in partitions:
+            self._memories.pop(partition, None)
+            self.failures.pop(partition, None)
+        self._live = {key: entry for key, entry in self._live.items() if key[0] not in partitions}
 
     def _entry(self, partition: int, key: bytes) -> Entry:
         found = self._live.get((partition, key))
         if found is not None:
             return found
-        memory = self._memories[partition]
+        try:
+            entry = self._load(self._memories[partition], partition, key)
+        except HeadwaterError:
+            raise
+        except Exception as error:
+            # The author's @evolves may raise anything, and so may records that others wrote under our names.
+            where = f"{self.entity} {key.decode()!r}"
+            raise Failed("reading its state and events", where, f"{type(error).__name__}: {error}") from error
+        self._live[partition, key] = entry
+        return entry
+
+    def _load(self, memory: PartitionMemory, partition: int, key: bytes) -> Entry:
         value = memory.records.get(key)
         if value is None:
             entry = self._maker.new_entry(key.decode())
@@ -248,8 +330,12 @@ class Owner:
         tail = memory.tail.get(key)  # it stays until a state record covers it: the entry may be made again
         if tail is not None:
             self._maker.absorb(entry, tail)
-        self._live[partition, key] = entry
         return entry
+
+
+def _surely_nothing_written(error: BaseException) -> bool:
+    """Whether the log says so. What interrupts this thread may come after the commit."""
+    return isinstance(error, HeadwaterError) and not isinstance(error, Torn | Undecided)
 
 
 def answer_all(commands: Sequence[Arrived], error: HeadwaterError) -> None:

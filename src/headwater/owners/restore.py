@@ -7,7 +7,9 @@ The order is the point, and each step was paid for:
 3. the **written** end of `-state` and `-events`, uncommitted data and markers included: a commit that was
    answered may not be visible yet, and stopping at the visible end lost it;
 4. committed records up to these marks, waiting for them if need be;
-5. events later than the states cover are folded in by whoever decodes the entry: they are the truth.
+5. events later than the states cover are folded in by whoever decodes the entry: they are the truth. Every state
+   record says up to where all states of its partition had covered the events; reading begins there, since of the
+   last transaction some states may be missing.
 """
 
 from __future__ import annotations
@@ -16,42 +18,32 @@ from collections.abc import Iterator, Sequence
 
 from headwater.environment import Environment
 from headwater.errors import BadData, Unavailable
+from headwater.log.partitioning import partition_of
 from headwater.log.port import Log, Reader, Record, TopicPartition
 from headwater.log.topology import commands_topic, events_topic, state_topic
-from headwater.owners.state_record import checked_covered
+from headwater.owners.partition import PartitionMemory
+from headwater.owners.state_record import checked_covered, decode_covered
 
 STALLED_S = 60.0
 """How long the log may bring nothing new while something is missing."""
 
-
-class PartitionMemory:
-    """What the owner of one partition knows.
-
-    Arguments: records: entity key -> value of its newest state record; tail: entity key -> events that no
-    state covers yet; next_command: where taking commands goes on; stopped: why it does not.
-    """
-
-    __slots__ = ("next_command", "records", "stopped", "tail")
-
-    def __init__(self) -> None:
-        self.records: dict[bytes, bytes] = {}
-        self.tail: dict[bytes, list[Record]] = {}
-        self.next_command = 0
-        self.stopped: str | None = None
-
-    def keep(self, key: bytes, value: bytes) -> None:
-        """A new state record; it covers what events there were."""
-        self.records[key] = value
-        self.tail.pop(key, None)
+FOREIGN = "a foreign event in an owned topic: only owners write there; send it as a command, or with append"
 
 
 def restore(
-    log: Log, entity: str, group: str, partitions: Sequence[int], with_events: bool, environment: Environment
+    log: Log,
+    entity: str,
+    group: str,
+    partitions: Sequence[int],
+    count: int,
+    with_events: bool,
+    environment: Environment,
 ) -> dict[int, PartitionMemory]:
     """Reads the partitions' memories back from the log.
 
-    Raises: Unavailable: the log brings nothing for a minute though it has more, or commands that were
-    never carried out are gone. A state record that is none stops its partition (`PartitionMemory.stopped`).
+    Arguments: count: how many partitions the entity type has. Raises: Unavailable: the log brings nothing for a
+    minute though it has more, or commands that were never carried out are gone. A record that does not belong
+    where it is stops its partition (`PartitionMemory.stopped`).
     """
     commands = {p: TopicPartition(commands_topic(entity), p) for p in partitions}
     states = {p: TopicPartition(state_topic(entity), p) for p in partitions}
@@ -61,25 +53,17 @@ def restore(
     begins = log.begins([*commands.values(), *states.values(), *events.values()])
     marks = log.ends([*states.values(), *events.values()], committed=False)
     memories = {p: PartitionMemory() for p in partitions}
-    covered_events = {p: begins[tp] for p, tp in events.items()}
     reader = log.reader()
     try:
         for record in _read_to(reader, {tp: begins[tp] for tp in states.values()}, marks, environment):
-            memory = memories[record.partition]
-            try:
-                covered = checked_covered(record)
-            except BadData as error:
-                memory.stopped = memory.stopped or str(error)  # what it hides may be needed: nothing is decided here
-                continue
-            memory.records[record.key or b""] = record.value or b""
-            memory.next_command = max(memory.next_command, covered.commands)
-            if with_events:
-                covered_events[record.partition] = max(covered_events[record.partition], covered.events)
-        for record in _read_to(reader, {tp: covered_events[p] for p, tp in events.items()}, marks, environment):
-            if record.key is not None:
-                memories[record.partition].tail.setdefault(record.key, []).append(record)
+            _take_state(memories[record.partition], record)
+        start = {tp: max(memories[p].verified, begins[tp]) for p, tp in events.items()}
+        for record in _read_to(reader, start, marks, environment):
+            _take_event(memories[record.partition], record, count)
     finally:
         reader.close()
+    for p, tp in events.items():
+        memories[p].verified = marks[tp]
     for p, tp in commands.items():
         memory = memories[p]
         memory.next_command = max(memory.next_command, committed.get(tp, begins[tp]))
@@ -89,6 +73,60 @@ def restore(
                 f"set the group {group} to {begins[tp]} if they can be lost"
             )
     return memories
+
+
+def _take_state(memory: PartitionMemory, record: Record) -> None:
+    try:
+        covered = checked_covered(record)
+    except BadData as error:
+        memory.stopped = memory.stopped or str(error)  # what it hides may be needed: nothing is decided here
+        return
+    memory.records[record.key or b""] = record.value or b""
+    memory.next_command = max(memory.next_command, covered.commands)
+    memory.verified = max(memory.verified, covered.folded)
+    memory.begun = max(memory.begun, covered.begun)
+
+
+def _take_event(memory: PartitionMemory, record: Record, count: int) -> None:
+    """An event that its entity's state may not cover."""
+    key = record.key
+    ours = any(name == "hw_commit" for name, _ in record.headers)
+    if ours and memory.begun < 0:
+        memory.begun = record.offset
+    if key is None:
+        why = "an event without a key in an owned topic"
+    elif (home := partition_of(key, count)) != record.partition:
+        why = f"the event's key {key!r} belongs to partition {home}: its writer uses another partitioner than murmur2"
+    elif not ours and 0 <= memory.begun < record.offset:
+        why = FOREIGN
+    else:
+        state = memory.records.get(key)
+        if state is None or record.offset >= decode_covered(state).events:
+            memory.tail.setdefault(key, []).append(record)
+        return
+    memory.stopped = memory.stopped or str(_bad(record, why))
+
+
+def foreign_event(
+    log: Log, partition: TopicPartition, start: int, end: int, owner: str, environment: Environment
+) -> BadData | None:
+    """The first event between two positions that this owner did not write.
+
+    Arguments: owner: its name, as the events carry it. Raises: Unavailable: they cannot be read.
+    """
+    mine = f"{owner};".encode()
+    reader = log.reader()
+    try:
+        for record in _read_to(reader, {partition: start}, {partition: end}, environment):
+            if record.offset < end and not dict(record.headers).get("hw_txn", b"").startswith(mine):
+                return _bad(record, FOREIGN)
+    finally:
+        reader.close()
+    return None
+
+
+def _bad(record: Record, why: str) -> BadData:
+    return BadData(why, topic=record.topic, partition=record.partition, offset=record.offset)
 
 
 def _read_to(

@@ -40,7 +40,9 @@ class Remembered(msgspec.Struct, array_like=True, frozen=True):
 
 class StateRecord(msgspec.Struct, rename="camel"):
     """The record as it stands in the log. `events` and `commands` are the next offsets of `-events` and
-    `-commands` that it covers; `recent` holds one `Remembered` each, oldest first."""
+    `-commands` that it covers; `recent` holds one `Remembered` each, oldest first. Of its partition it says:
+    `folded`: every event before it was in its entity's state by then; `begun`: the first event that an owner
+    wrote (-1: none)."""
 
     id: str
     version: int
@@ -50,6 +52,8 @@ class StateRecord(msgspec.Struct, rename="camel"):
     state: msgspec.Raw
     recent: list[msgspec.Raw] = []
     sources: dict[str, tuple[int, int]] = {}
+    folded: int = 0
+    begun: int = -1
 
 
 _encode = msgspec.json.Encoder().encode
@@ -112,18 +116,20 @@ class Entry(msgspec.Struct, gc=False, eq=False):
             return
 
 
-def encode_entry(entry: Entry, schema: str, events: int, commands: int) -> bytes:
-    """The record's value for an entry, covering these next offsets."""
+def encode_entry(entry: Entry, schema: str, commands: int, folded: int, begun: int) -> bytes:
+    """The record's value for an entry, as `StateRecord` says."""
     return _encode(
         StateRecord(
             entry.id,
             entry.version,
             schema,
-            events,
+            entry.events,
             commands,
             msgspec.Raw(entry.raw),
             list(entry.recent.values()),
             entry.sources,
+            folded,
+            begun,
         )
     )
 
@@ -134,6 +140,8 @@ class Covered(msgspec.Struct, rename="camel"):
     version: int
     events: int
     commands: int
+    folded: int = 0
+    begun: int = -1
 
 
 decode_covered = msgspec.json.Decoder(Covered).decode

@@ -1,19 +1,32 @@
-"""What a batch of steps writes, in one transaction and in this order: events, states and replies, positions.
+"""What a batch of steps writes, in one transaction and in this order: events and commands, states and replies,
+positions.
 
-Events go first because their offsets are known only when they are written, and states and replies carry them. A
-reply is written with the rest, so whoever reads it knows that the transaction was committed.
+Events go first because their offsets are known only when they are written, and states and replies carry them. The
+commands of a process go with them: whoever reads a state may then rely on all that it led to. A reply is written
+with the rest, so whoever reads it knows that the transaction was committed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from headwater.log.port import Fence, NewRecord, Positions, Transaction
 from headwater.log.topology import events_topic, owners_group, replies_topic, state_topic
 from headwater.messages.envelope import Header
 from headwater.owners.deciding import Step
+from headwater.owners.partition import PartitionMemory, Span
 from headwater.owners.replies import encode_reply
 from headwater.owners.state_record import encode_entry
+
+
+class Outgoing(msgspec.Struct):
+    """What was written and is to be kept after the commit. Arguments: states: their records; spans: of the events, by
+    partition."""
+
+    states: list[NewRecord] = []
+    spans: dict[int, Span] = {}
 
 
 class Writing:
@@ -26,26 +39,52 @@ class Writing:
         self._transactions = 0
 
     def fill(
-        self, tx: Transaction, steps: Sequence[Step], positions: Positions, fence: Fence, states: list[NewRecord]
-    ) -> None:
-        """Writes it all. Arguments: states: takes the new state records, for after the commit."""
-        self._write_events(tx, steps)
-        self._make_states(steps, positions, states)
-        out = [*states, *self._others(steps)]
+        self,
+        tx: Transaction,
+        steps: Sequence[Step],
+        positions: Positions,
+        fence: Fence,
+        memories: Mapping[int, PartitionMemory],
+    ) -> Outgoing:
+        """Writes it all."""
+        spans = self._write_first(tx, steps)
+        states = self._make_states(steps, positions, memories, spans)
+        out = [*states, *self._make_replies(steps)]
         if out:
             tx.write(out)
         tx.positions(self._group, positions, fence)
+        return Outgoing(states, spans)
 
-    def _write_events(self, tx: Transaction, steps: Sequence[Step]) -> None:
-        """Appends all events and tells replies and entries where they landed."""
+    def _write_first(self, tx: Transaction, steps: Sequence[Step]) -> dict[int, Span]:
+        """Appends all events and commands, and tells replies and entries where the events landed."""
         self._transactions += 1
+        records = self._make_events(steps)
+        events = len(records)
+        for step in steps:
+            records += step.sends
+        if not records:
+            return {}
+        offsets = tx.append(records)
+        spans: dict[int, Span] = {}
+        for record, offset in zip(records[:events], offsets, strict=False):
+            span = spans.get(record.partition)
+            if span is None:
+                spans[record.partition] = Span(offset, offset, 1)
+            else:
+                span.last, span.count = offset, span.count + 1
+        index = 0
+        for step in steps:
+            if step.events:
+                index += len(step.events)
+                step.entry.events = step.reply.next_offset = offsets[index - 1] + 1
+        return spans
+
+    def _make_events(self, steps: Sequence[Step]) -> list[NewRecord]:
         counts: dict[int, int] = {}
         for step in steps:
             if step.events:
                 partition = step.arrived.partition
                 counts[partition] = counts.get(partition, 0) + len(step.events)
-        if not counts:
-            return
         shares = ",".join(f"{partition}={count}" for partition, count in counts.items())
         mark = ("hw_txn", f"{self._name};{self._transactions};{shares}".encode())
         records: list[NewRecord] = []
@@ -56,26 +95,32 @@ class Writing:
                 records.append(
                     NewRecord(self._events, arrived.partition, arrived.key, event.value, event.headers, event.time_ms)
                 )
-        offsets = tx.append(records)
-        index = 0
-        for step in steps:
-            if step.events:
-                index += len(step.events)
-                step.entry.events = step.reply.next_offset = offsets[index - 1] + 1
+        return records
 
-    def _make_states(self, steps: Sequence[Step], positions: Positions, states: list[NewRecord]) -> None:
+    def _make_states(
+        self,
+        steps: Sequence[Step],
+        positions: Positions,
+        memories: Mapping[int, PartitionMemory],
+        spans: Mapping[int, Span],
+    ) -> list[NewRecord]:
         """One record for every entity that changed, as it is after the last of its steps."""
-        commands = {tp.partition: position for tp, position in positions.items()}
+        places: dict[int, tuple[int, int, int]] = {}
+        for tp, position in positions.items():
+            memory, span = memories[tp.partition], spans.get(tp.partition)
+            begun = span.first if memory.begun < 0 and span is not None else memory.begun
+            places[tp.partition] = position, memory.folded, begun
+        states = []
         for entry, arrived in {step.entry: step.arrived for step in steps if step.changed}.items():
-            value = encode_entry(entry, self._schema, entry.events, commands[arrived.partition])
+            value = encode_entry(entry, self._schema, *places[arrived.partition])
             states.append(NewRecord(self._state, arrived.partition, arrived.key, value))
+        return states
 
-    def _others(self, steps: Sequence[Step]) -> list[NewRecord]:
-        """Commands of a process, and replies to those who are elsewhere."""
+    def _make_replies(self, steps: Sequence[Step]) -> list[NewRecord]:
+        """Replies to those who are elsewhere."""
         out: list[NewRecord] = []
         headers: dict[bytes, list[Header]] = {}  # one list for all answers to a client
         for step in steps:
-            out += step.sends
             arrived = step.arrived
             client = arrived.client
             if client is not None:

@@ -1,0 +1,70 @@
+"""What the owner of one partition knows of it: newest states, events that no state covers yet, and where it stands.
+
+Only owners write `-events`, so an owner can count: its events and the marks behind its transactions explain every
+offset since it restored. Where one is not explained, somebody else wrote there, and the partition is read again
+before anybody relies on it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from headwater.log.port import Record
+
+
+class Span(msgspec.Struct):
+    """Events that one transaction wrote to a partition. Arguments: first, last: their offsets; count."""
+
+    first: int
+    last: int
+    count: int
+
+
+class PartitionMemory:
+    """What the owner of one partition knows.
+
+    Arguments: records: entity key -> value of its newest state record; tail: entity key -> events that no
+    state covers yet, in the order of their first offsets; next_command: where taking commands goes on; begun: the
+    offset of the first event that an owner wrote (-1: none has); verified: every event before it was written by
+    an owner or before owners began, and is in a state or in the tail; stopped: why nothing is decided here.
+    """
+
+    __slots__ = ("_marks", "begun", "next_command", "records", "stopped", "tail", "verified")
+
+    def __init__(self) -> None:
+        self.records: dict[bytes, bytes] = {}
+        self.tail: dict[bytes, list[Record]] = {}
+        self.next_command = 0
+        self.begun = -1
+        self.verified = 0
+        self.stopped: str | None = None
+        self._marks = 0
+
+    @property
+    def folded(self) -> int:
+        """Every event before it is in its entity's state record: where the next owner begins to read events."""
+        for uncovered in self.tail.values():
+            return min(uncovered[0].offset, self.verified)
+        return self.verified
+
+    def keep(self, key: bytes, value: bytes) -> None:
+        """A new state record; it covers what events there were."""
+        self.records[key] = value
+        self.tail.pop(key, None)
+
+    def wrote(self, span: Span) -> bool:
+        """Counts a transaction's events. Returns whether they and the marks of earlier transactions (a log may add one
+        for each, at any time after its commit) are all that came since; only then is the partition verified to
+        their end."""
+        if self.begun < 0:
+            self.begun = span.first
+        others = span.last + 1 - self.verified - span.count
+        if others > self._marks:
+            return False
+        self._marks += 1 - others
+        self.verified = span.last + 1
+        return True
+
+    def verify(self, end: int) -> None:
+        """Every record before this position was looked at, and the last transaction's mark may come behind it."""
+        self.verified, self._marks = end, 1

@@ -1,0 +1,97 @@
+"""Only owners write `-events`: what somebody else writes there after them stops its partition."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import headwater as hw
+from headwater.log.partitioning import partition_of
+from headwater.log.port import Log, NewRecord
+from headwater.messages.envelope import event_headers
+from headwater.testing import eventually
+from tests.bank import Account, Deposit, Open
+from tests.logs import EMBEDDED, OpenAgain
+from tests.owners.test_stopping import ELSEWHERE, HERE, ONE, PARTITIONS, app
+
+VALUE = b'{"amount":"7","eventType":"Deposited","accountId":"%s"}' % HERE.encode()
+NOW = "2024-04-10T10:30:00Z"
+
+
+def stopped(running: hw.Running) -> dict[int, str]:
+    assert running.services is not None
+    return running.services.owners["account"].failures
+
+
+def append(log: Log, key: bytes | None, value: bytes = VALUE, headers: list[tuple[str, bytes]] | None = None) -> str:
+    (offset,) = log.append([NewRecord("account-events", 0, key, value, headers or [])])
+    return f"topic account-events, partition 0, offset {offset}"
+
+
+@pytest.mark.parametrize("value", [VALUE, b"not JSON"])
+def test_one_that_came_while_no_owner_lived_stops_its_partition_for_good(open_again: OpenAgain, value: bytes) -> None:
+    log = open_again()
+    with app.run(log, only=["commands"]) as bank:
+        bank.send(Open(HERE, "ann"))
+        bank.send(Open(ELSEWHERE, "bob"))
+    where = append(log, HERE.encode(), value)
+    for _ in range(2):
+        running = app.run(open_again(), only=["commands"])
+        with running as bank:
+            assert list(stopped(running)) == [0]
+            assert re.search(f"a foreign event in an owned topic.*{where}", stopped(running)[0])
+            assert bank.get(Account, ELSEWHERE).owner == "bob"
+
+
+def test_a_living_owner_notices_it_with_the_next_events_that_it_writes(open_again: OpenAgain) -> None:
+    log = open_again()
+    running = app.run(log, only=["commands"])
+    with running as bank:
+        bank.send(Open(HERE, "ann"))
+        where = append(log, HERE.encode())
+        # The mark of a transaction may come late, and looks like one record.
+        for _ in range(3):
+            if not stopped(running):
+                bank.send(Deposit(HERE, ONE))
+        assert eventually(lambda: stopped(running))
+        assert re.search(f"a foreign event in an owned topic.*{where}", stopped(running)[0])
+        bank.send(Open(ELSEWHERE, "bob"))
+    running = app.run(open_again(), only=["commands"])
+    with running:
+        assert where in stopped(running)[0]
+
+
+@pytest.mark.parametrize("open_again", EMBEDDED, indirect=True)
+def test_many_transactions_one_after_the_other_are_all_its_own(open_again: OpenAgain) -> None:
+    running = app.run(open_again(), only=["commands"])
+    with running as bank:
+        for _ in range(50):
+            bank.send(Deposit(HERE, ONE))
+        assert not stopped(running)
+
+
+@pytest.mark.parametrize("open_again", EMBEDDED, indirect=True)
+def test_one_without_a_key_belongs_to_nobody(open_again: OpenAgain) -> None:
+    log = open_again()
+    with app.run(log, only=["commands"]):
+        pass
+    where = append(log, None)
+    running = app.run(open_again(), only=["commands"])
+    with running:
+        assert re.search(f"an event without a key.*{where}", stopped(running)[0])
+
+
+@pytest.mark.parametrize("open_again", EMBEDDED, indirect=True)
+def test_one_in_a_partition_that_is_not_its_keys_would_have_two_owners(open_again: OpenAgain) -> None:
+    log = open_again()
+    with app.run(log, only=["commands"]):
+        pass
+    headers = event_headers(
+        id="e", source="x", type="Deposited", time=NOW, subject=ELSEWHERE, entity_version=1, commit=("c", 0, 1)
+    )
+    assert partition_of(ELSEWHERE.encode(), PARTITIONS) == 1
+    where = append(log, ELSEWHERE.encode(), headers=headers)
+    running = app.run(open_again(), only=["commands"])
+    with running:
+        assert re.search(f"belongs to partition 1.*{where}", stopped(running)[0])
