@@ -60,6 +60,10 @@ class CountedUp(Counted):
     by: int
 
 
+class CountedDown(Counted):
+    by: int
+
+
 class Day(hw.Event, entity="day"):
     day: hw.Key[date]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import pytest
@@ -251,6 +251,86 @@ def test_values_of_two_megabytes_pass() -> None:
 def test_of_a_field_that_is_there_twice_the_last_one_counts_as_in_most_readers() -> None:
     value = b'{"eventType":"OrderCancelled","eventVersion":2,"orderId":"1","reason":"a","reason":"b"}'
     assert EVENTS.decode(value) == OrderCancelled("1", "b")
+
+
+NOT_FINITE = ["NaN", "nan", "sNaN1", "Infinity", "-inf", " NaN ", "N_aN", "\\u004eaN"]
+HEAD = '{"eventType":"OrderPlaced","eventVersion":1,"orderId":"1","customerId":"2",'
+
+
+@pytest.mark.parametrize("text", NOT_FINITE)
+def test_decimals_that_are_not_finite_are_unreadable_in_every_order_of_fields(text: str) -> None:
+    for value in (
+        f'{HEAD}"items":[],"total":"{text}"}}',
+        f'{{"total":"{text}","eventType":"OrderPlaced","eventVersion":1,"orderId":"1","customerId":"2","items":[]}}',
+        f'{HEAD}"items":[{{"sku":"a","itemPrice":"1"}},{{"sku":"b","itemPrice":"{text}"}}],"total":"1"}}',
+    ):
+        answer = unreadable(value.encode())
+        assert answer.kind == "wrong_type"
+        place = "items[1].item_price" if "sku" in value else "total"
+        assert f"OrderPlaced.{place} is Decimal(" in answer.reason
+        assert "not a finite Decimal" in answer.reason
+
+
+class Rate(hw.Value):
+    percent: Decimal
+    under: list[Rate] = []
+
+
+class Priced(hw.Event, entity="price"):
+    id: hw.Key[str]
+
+
+class PriceSet(Priced):
+    plain: Annotated[Decimal, "in euros"] = Decimal(0)
+    perhaps: Decimal | None = None
+    pairs: tuple[str, Decimal] = ("", Decimal(0))
+    row: tuple[Decimal, ...] = ()
+    kinds: set[Decimal] = set()
+    by_name: dict[str, Decimal] = {}
+    by_number: dict[Decimal, str] = {}
+    rate: Rate | None = None
+    rates: dict[str, list[Rate]] = {}
+
+
+class PriceSeen(Priced):
+    text: str = ""
+
+
+PRICES: hw.JsonCodec[Priced] = hw.JsonCodec([Priced])
+
+
+@pytest.mark.parametrize(
+    ("field", "place"),
+    [
+        ('"plain":"NaN"', "plain is"),
+        ('"perhaps":"NaN"', "perhaps is"),
+        ('"pairs":["x","NaN"]', "pairs[1] is"),
+        ('"row":["1","NaN"]', "row[1] is"),
+        ('"kinds":["NaN"]', "kinds[0] is"),
+        ('"byName":{"a":"1","b":"NaN"}', "by_name['b'] is"),
+        ('"byNumber":{"NaN":"x"}', "by_number is"),
+        ('"rate":{"percent":"NaN"}', "rate.percent is"),
+        ('"rate":{"percent":"1","under":[{"percent":"NaN"}]}', "rate.under[0].percent is"),
+        ('"rates":{"a":[{"percent":"1"},{"percent":"NaN"}]}', "rates['a'][1].percent is"),
+    ],
+)
+def test_a_decimal_is_finite_wherever_it_is(field: str, place: str) -> None:
+    template = '{"eventType":"PriceSet","eventVersion":1,"id":"1",FIELD}'
+    answer = unreadable(template.replace("FIELD", field).encode(), PRICES)
+    assert answer.reason.startswith(f"PriceSet.{place}")
+    assert isinstance(PRICES.decode(template.replace("FIELD", field.replace("NaN", "5")).encode()), PriceSet)
+
+
+def test_text_that_says_nan_is_text() -> None:
+    seen = PriceSeen("1", "NaN")
+    assert PRICES.decode_many([PRICES.encode(seen), PRICES.encode(PriceSet("1"))]) == [seen, PriceSet("1")]
+
+
+def test_a_number_that_is_not_finite_leaves_its_neighbours_readable() -> None:
+    good = PRICES.encode(PriceSet("1", Decimal("1.5")), TIME)
+    read = PRICES.decode_many([good] * 700 + [good.replace(b"1.5", b"NaN")] + [good] * 10)
+    assert [place for place, one in enumerate(read) if one != PriceSet("1", Decimal("1.5"))] == [700]
+    assert isinstance(read[700], hw.Unreadable)
 
 
 def test_one_bad_value_leaves_its_neighbours_readable() -> None:

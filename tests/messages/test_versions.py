@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 import headwater.messages as hw
 
-from .contract import CancelOrder, OrderCancelled, OrderCommand, OrderEvent, PlaceOrder
+from .contract import (
+    CancelOrder,
+    Counted,
+    CountedUp,
+    OrderCancelled,
+    OrderCommand,
+    OrderEvent,
+    PlaceOrder,
+)
 
 EVENTS: hw.JsonCodec[OrderEvent] = hw.JsonCodec([OrderEvent])
+COUNTS: hw.JsonCodec[Counted] = hw.JsonCodec([Counted])  # its two classes are at version 1
+COUNTS_UP: hw.JsonCodec[CountedUp] = hw.JsonCodec([CountedUp])
 COMMANDS: hw.JsonCodec[OrderCommand] = hw.JsonCodec([OrderCommand])
 
 
@@ -58,3 +70,66 @@ def test_a_command_that_says_its_own_version_is_read() -> None:
     assert COMMANDS.decode(spelt) == PlaceOrder("1", "2", [])
     late = b'{"commandType":"CancelOrder","orderId":"1","reason":"x","commandVersion":2}'
     assert COMMANDS.decode(late) == CancelOrder("1", "x")
+
+
+@pytest.mark.parametrize(
+    ("second", "kind"),
+    [
+        ('"eventVersion":1', "old_version"),
+        ('"eventVersion":3', "unknown_version"),
+        ('"eventVersion" : 3', "unknown_version"),
+        ('"event\\u0056ersion":3', "unknown_version"),
+        ('"eventVersion":"3"', "wrong_type"),
+    ],
+)
+def test_of_two_versions_the_last_one_counts_and_the_first_makes_nothing_believed(second: str, kind: str) -> None:
+    value = f'{{"eventType":"OrderCancelled","eventVersion":2,"orderId":"1","reason":"x",{second}}}'.encode()
+    good = EVENTS.encode(OrderCancelled("1", "x"))
+    for answer in (EVENTS.decode(value), EVENTS.decode_many([good, value, good])[1]):
+        assert isinstance(answer, hw.Unreadable)
+        assert answer.kind == kind
+
+
+@pytest.mark.parametrize(
+    "second", ['"eventVersion":2', '"eventVersion" : 2', '"event\\u0056ersion":2', '"eventVersion":11']
+)
+def test_of_two_versions_the_last_one_counts_where_all_classes_are_at_the_first(second: str) -> None:
+    good = COUNTS.encode(CountedUp(7, 1))
+    for value in (
+        f'{{"eventType":"CountedUp","eventVersion":1,"number":7,"by":1,{second}}}',
+        f'{{"eventType":"CountedUp",{second},"number":7,"by":1}}',
+    ):
+        for answer in (COUNTS.decode(value.encode()), COUNTS.decode_many([good, value.encode(), good])[1]):
+            assert isinstance(answer, hw.Unreadable)
+            assert answer.kind == "unknown_version"
+
+
+def test_a_version_inside_a_field_is_not_the_record_s() -> None:
+    inner = b'{"eventType":"CountedUp","eventVersion":1,"number":7,"by":1,"more":{"eventVersion":2}}'
+    text = OrderCancelled("1", '"eventVersion":1')
+    assert COUNTS.decode_many([inner]) == [COUNTS.decode(inner)] == [CountedUp(7, 1)]
+    assert EVENTS.decode_many([EVENTS.encode(text)]) == [text]
+
+
+def test_no_version_is_the_first_in_any_order_of_fields() -> None:
+    value = b'{"by":1,"number":7,"eventType":"CountedUp"}'
+    assert COUNTS.decode_many([value]) == [COUNTS.decode(value)] == [CountedUp(7, 1)]
+
+
+def test_a_batch_is_read_as_its_values_are_whatever_they_say() -> None:
+    """What decides for a whole batch must come to what decides for one value."""
+    seed = random.randrange(10**9)
+    print("seed", seed)
+    chance = random.Random(seed)
+    versions = ['"eventVersion":1', '"eventVersion":1', '"eventVersion":2', '"more":{"eventVersion":1,"eventType":"X"}']
+    types = ['"eventType":"CountedUp"', '"eventType":"CountedUp"', '"eventType":"CountedDown"', '"more":"eventVersion"']
+    parts = [*versions, *types, '"number":7', '"by":1', '"by":2']
+    for _ in range(300):
+        values = []
+        for _ in range(chance.randint(1, 3)):
+            chosen = chance.sample(parts, chance.randint(3, 8))
+            values.append(("{" + ",".join(dict.fromkeys(chosen) if chance.random() < 0.5 else chosen) + "}").encode())
+        assert COUNTS.decode_many(values) == [COUNTS.decode(value) for value in values]
+        assert COUNTS_UP.decode_many(values) == [COUNTS_UP.decode(value) for value in values]
+        placed = [value.replace(b"CountedUp", b"OrderCancelled") for value in values]
+        assert EVENTS.decode_many(placed) == [EVENTS.decode(value) for value in placed]

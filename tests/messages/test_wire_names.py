@@ -11,6 +11,7 @@ command hw.Append 1 events
 command hw.Get 1 outcomeOf
 command order/CancelOrder 2 orderId,reason
 command order/PlaceOrder 1 orderId,customerId,items
+event counter/CountedDown 1 number,by
 event counter/CountedUp 1 number,by
 event day/DayBegan 1 day
 event device/DeviceSeen 1 deviceId

@@ -2,12 +2,14 @@
 
 Writing is one msgspec pass with the head and the time put around it. Reading has two ways:
 
-- A value that begins exactly as this codec writes the current version of a known class is decoded at once, by
-  one decoder for all classes (their `eventType` is the tag of a union). It is trusted in one thing that msgspec
-  cannot forbid: a Decimal that says "NaN".
-- Everything else (another order of fields, white space, no version, old versions, foreign or broken bytes) is
-  first asked for its type and version only. Only when the version is the class's own are the fields read: a
+- A value that begins exactly as this codec writes the current version of a known class, and speaks of a version
+  nowhere else, is decoded at once, by one decoder for all classes (their `eventType` is the tag of a union). So is
+  a batch in which every version that is spoken of is 1, when all of several classes are at version 1.
+- Everything else (another order of fields, white space, no version or two, old versions, foreign or broken bytes)
+  is first asked for its type and version only. Only when the version is the class's own are the fields read: a
   payload of version 1 that happens to fit the class of version 2 must not pass as one.
+
+What msgspec cannot forbid, a Decimal that says "NaN", is refused on both.
 
 Nothing that a record holds raises: what cannot be read becomes `Unreadable`.
 """
@@ -23,6 +25,7 @@ import msgspec
 
 from headwater.errors import Misuse
 from headwater.messages.declare import TYPE_FIELDS, Message, members_of
+from headwater.messages.finite import Finite, complaint_about_decimals
 from headwater.messages.shapes import complaint_about, complete
 from headwater.messages.times import parse_time, time_text
 from headwater.messages.unreadable import Unreadable as Unreadable
@@ -31,6 +34,7 @@ M = TypeVar("M", bound=Message)
 
 VERSION_FIELDS: Final = {"event": "eventVersion", "command": "commandVersion", "timeout": "timeoutVersion"}
 BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+TOGETHER: Final = 256  # values of a batch that are looked at as one text: as much as stays in a processor's cache
 
 
 class JsonCodec(Generic[M]):
@@ -67,8 +71,12 @@ class JsonCodec(Generic[M]):
         self._header = self._header_decoder()
         own = self.type_field == TYPE_FIELDS[kind]  # else the union has no tag to go by
         self._prefixes = tuple(head for head, _ in self._heads.values()) if own else ()
+        self._version = f'"{self.version_field}"'.encode()
         # An event always carries its version in its head, a command only from version 2 on.
-        self._stray_version = b"" if kind == "event" else f'"{self.version_field}"'.encode()
+        self._versions = 1 if kind == "event" else 0
+        # One class alone would be decoded from a value that says no type.
+        self._all_first = len(members) > 1 and all(cls.__hw__.version == 1 for cls in members)
+        self._finite = Finite(members)
 
     def _head(self, cls: type[M], kind: str) -> tuple[bytes, int]:
         """What the JSON of a class begins with, and how much of msgspec's output it replaces."""
@@ -110,30 +118,54 @@ class JsonCodec(Generic[M]):
 
     def decode(self, value: bytes | None) -> M | Unreadable:
         """The message in a record's value, or why there is none."""
-        if value is not None and value.startswith(self._prefixes):
-            if self._stray_version and self._stray_version in value:
-                return self._decode_by_header(value)
+        if (
+            value is not None
+            and value.startswith(self._prefixes)
+            and value.count(self._version) == self._versions
+            and not (b"\\" in value and b"\\u" in value)  # an escape can spell the version's name another way
+        ):
             try:
-                return cast("M", self._union(value))
+                message = cast("M", self._union(value))
             except BROKEN:
                 pass  # the slower way finds out what is wrong, and words it
+            else:
+                if not self._finite.wary or self._finite.all_finite((message,)):
+                    return message
         return self._decode_by_header(value)
 
     def decode_many(self, values: Sequence[bytes | None]) -> list[M | Unreadable]:
         """As `decode`, for a batch. Costs hardly more than the decoder when every value is of the usual form."""
-        if not self._stray_version and self._all_usual(values):
+        found: list[M | Unreadable] = []
+        for start in range(0, len(values), TOGETHER):
+            found += self._decode_some(values[start : start + TOGETHER])
+        return found
+
+    def _decode_some(self, values: Sequence[bytes | None]) -> list[M | Unreadable]:
+        if self._all_usual(values):
             try:
-                return list(map(self._union, cast("Sequence[bytes]", values)))
+                messages: list[M | Unreadable] = list(map(self._union, cast("Sequence[bytes]", values)))
             except BROKEN:
                 pass  # at least one is broken: look at each
+            else:
+                if not self._finite.wary or self._finite.all_finite(messages):
+                    return messages
         return list(map(self.decode, values))
 
     def _all_usual(self, values: Sequence[bytes | None]) -> bool:
-        """Whether all values begin as this codec writes them; without a step of Python for each."""
+        """Whether all values say the version of their class, as this codec writes it, and no other; without a step
+        of Python for each."""
+        if not (self._versions and self._prefixes):
+            return False
         try:
-            return all(map(bytes.startswith, cast("Sequence[bytes]", values), repeat(self._prefixes)))
+            text = b"".join(cast("Sequence[bytes]", values))
+            if b"\\" in text and b"\\u" in text:
+                return False
+            if self._all_first:  # then saying nothing is saying 1, and where it is said does not matter
+                return text.count(self._version) == text.count(self._version + b":1,")
+            begun = all(map(bytes.startswith, cast("Sequence[bytes]", values), repeat(self._prefixes)))
         except TypeError:  # a tombstone is among them
             return False
+        return begun and text.count(self._version) == len(values)
 
     def _decode_by_header(self, value: bytes | None) -> M | Unreadable:
         if value is None:
@@ -159,7 +191,8 @@ class JsonCodec(Generic[M]):
             return Unreadable("wrong_type", info.wire_name, info.version, str(reason))
         except BROKEN as reason:
             return Unreadable("bad_bytes", info.wire_name, info.version, str(reason))
-        complaint = complaint_about(message)  # what JSON can say and a message cannot hold: "NaN", an empty key
+        # What JSON can say and a message cannot hold: "NaN", an empty key.
+        complaint = complaint_about(message) or complaint_about_decimals(message)
         if complaint is not None:
             return Unreadable("wrong_type", info.wire_name, info.version, complaint)
         return message
