@@ -12,9 +12,21 @@ import pytest
 
 import headwater as hw
 from headwater.errors import Misuse
-from headwater.projections.declare import code_of, row_key, snake_case, table_of
+from headwater.projections.declare import code_of, row_key, snake_case, table_called, table_of
 from headwater.projections.read_model import read_models_of, uses_meta
-from tests.projections.trade import OpenTrade, Paid, Placed, Revenue, Sold, TradeEvent
+from headwater.stores.port import NAME
+from tests.projections.trade import (
+    OpenTrade,
+    Paid,
+    Placed,
+    Reading,
+    Revenue,
+    Sold,
+    TradeEvent,
+    append,
+    make_log,
+    placed,
+)
 
 
 class Later(hw.Timeout):
@@ -36,6 +48,46 @@ def test_the_table_is_called_as_the_class_in_snake_case() -> None:
 )
 def test_snake_case(name: str, table: str) -> None:
     assert snake_case(name) == table
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("order-v2", "order_v2_"),
+        ("Order.V12", "order_v12_"),
+        ("order-v2-lines", "order_v2_lines"),
+        ("v2", "v2"),
+        ("3d-print", "_3d_print"),
+        ("hw-host", "_hw_host"),
+        ("sqlite_v1", "_sqlite_v1_"),
+        ("Größe", "gr__e"),
+        ("x" * 62, "x" * 62),
+    ],
+)
+def test_any_name_is_a_table(name: str, table: str) -> None:
+    assert table_called(name) == table
+    assert NAME.fullmatch(table)
+
+
+def test_long_names_stay_apart() -> None:
+    names = ["x" * 150 + end for end in ("a", "b", "-v1")]
+    tables = {table_called(name) for name in names}
+    assert len(tables) == 3
+    assert all(NAME.fullmatch(table) and table.startswith("x" * 54) for table in tables)
+
+
+def test_a_projection_may_be_called_like_a_version() -> None:
+    class StockV2(hw.Projection):
+        sku: hw.Key[str]
+
+        @hw.on(Placed, keys=lambda event, meta: [item.sku for item in event.items])
+        def placed(self, event: Placed) -> None: ...
+
+    log = make_log()
+    append(log, [placed("t1", skus=["a"])])
+    reading = Reading(log, StockV2)
+    reading.read()
+    assert list(reading.store.query("SELECT sku FROM stock_v2_")) == [("a",)]
 
 
 def test_a_name_and_a_version_of_its_own() -> None:

@@ -148,6 +148,34 @@ def test_a_projection_cannot_have_the_table_of_an_entity() -> None:
         aggregate_tables("test", [Behaviour(Trade)], others)
 
 
+def family(entity: str) -> type[hw.Aggregate[Any]]:
+    class Family(hw.Event, entity=entity):
+        id: hw.Key[str]
+
+    class Begun(Family):
+        pass
+
+    class Thing(hw.Aggregate[Family]):
+        @hw.evolves
+        def begun(self, event: Begun) -> None: ...
+
+    return Thing
+
+
+@pytest.mark.parametrize(("entity", "name"), [("order-v2", "order_v2_"), ("2nd.Hand", "_2nd_hand"), ("e" * 151, None)])
+def test_an_entity_type_of_any_name_has_a_table(entity: str, name: str | None) -> None:
+    thing = family(entity)
+    with hw.App("names", aggregates=[thing], partitions=1).run("memory://") as shop:
+        assert shop.rows(thing) == []
+        if name is not None:
+            assert shop.query(f'SELECT count(*) FROM "{name}"', into=int) == [0]
+
+
+def test_entity_types_that_would_be_one_table_are_told_apart_or_refused() -> None:
+    with pytest.raises(Misuse, match=r"the entity types 'a-b' and 'a\.b' are both the table a_b"):
+        aggregate_tables("test", [Behaviour(family("a-b")), Behaviour(family("a.b"))], [])
+
+
 def test_an_event_that_cannot_be_folded_is_named() -> None:
     class Strict(hw.Aggregate[TradeEvent]):
         @hw.evolves

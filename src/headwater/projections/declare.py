@@ -9,8 +9,8 @@
             self.revenue += event.total
 
 `version` counts shapes and rules: another version has another table, another position, and begins at the
-log's beginning. `name` is the table's name (else the class's, in snake_case). Projections with the same
-`group` are read together and move together, so that one may look up and change rows of another.
+log's beginning. `name` is the table's name (else the class's; see `table_called`). Projections with the same `group`
+are read together and move together, so that one may look up and change rows of another.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from headwater.errors import Misuse
 from headwater.messages.declare import Event, State, StateMeta
 from headwater.messages.info import Kind
 from headwater.messages.reactions import Reaction, reactions_of
-from headwater.stores.port import Key, TableSchema
+from headwater.stores.port import LONGEST_NAME, Key, TableSchema
 
 P = TypeVar("P", bound="Projection")
 
@@ -102,13 +102,13 @@ def refuse_reaction(cls: Any, reaction: Reaction) -> None:
 
 
 def table_of(projection: type[P]) -> TableSchema[P]:
-    """The table of a projection. Raises: Misuse: its name or a column cannot be one."""
+    """The table of a projection. Raises: Misuse: it has no key, or one that cannot be."""
     cls = cast("ProjectionMeta", projection)
     if cls.__hw_table__ is None:
         info = cls.__hw__
         if not info.key_fields:
             raise Misuse(f"{projection.__name__} has no key: declare the column that names a row, day: hw.Key[date]")
-        cls.__hw_table__ = TableSchema(snake_case(info.wire_name), info.version, projection, info.key_fields)
+        cls.__hw_table__ = TableSchema(table_called(info.wire_name), info.version, projection, info.key_fields)
     return cls.__hw_table__
 
 
@@ -127,6 +127,21 @@ def row_key(projection: type[Projection], key: object) -> Key:
 def group_of(projection: type[Projection]) -> str:
     """The projections of a group share a position; one without `group=` is its own."""
     return cast("ProjectionMeta", projection).__hw_group__ or table_of(projection).name
+
+
+def table_called(name: str) -> str:
+    """What the table of a projection or of an entity type is called: its name in snake_case, _ for any other character.
+
+    A name that a table cannot have gets one more _: in front where it begins with a digit, hw_ or sqlite_, at its end
+    where it ends like the versions of tables (order-v2: order_v2_). Of a long one the beginning is kept, with a
+    fingerprint of the whole.
+    """
+    table = re.sub(r"[^a-z0-9_]", "_", snake_case(name))
+    if re.match(r"[0-9]|hw_|sqlite_", table):
+        table = "_" + table
+    if len(table) >= LONGEST_NAME:
+        table = table[: LONGEST_NAME - 9] + "_" + hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
+    return table + "_" if re.search(r"_v[0-9]+$", table) else table
 
 
 def snake_case(name: str) -> str:

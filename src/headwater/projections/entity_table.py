@@ -16,7 +16,7 @@ from headwater.errors import Misuse
 from headwater.messages.builtin import Reverted
 from headwater.messages.declare import Event, key_of
 from headwater.messages.envelope import Meta
-from headwater.projections.declare import code_of, snake_case
+from headwater.projections.declare import code_of, table_called
 from headwater.projections.folding import Handler, Rows
 from headwater.projections.gathering import Listener, Topic, key_tests
 from headwater.projections.read_model import ReadModel
@@ -24,9 +24,9 @@ from headwater.stores.port import TableSchema
 
 
 def aggregate_table(app: str, behaviour: Behaviour[Any]) -> ReadModel:
-    """The read model of an aggregate; its table is called as its entity type. Raises: Misuse: as `TableSchema`."""
+    """The read model of an aggregate; its table is called as its entity type (see `table_called`)."""
     aggregate, entity = behaviour.aggregate, behaviour.entity
-    name = snake_case(entity.replace("-", "_").replace(".", "_"))
+    name = table_called(entity)
     table = TableSchema(name, 1, aggregate, ("id",))
     handler = Handler(aggregate.__name__, table, behaviour.new, partial(evolved, behaviour), replaces=True)
     tests = key_tests(table)
@@ -52,14 +52,21 @@ def evolved(behaviour: Behaviour[Any], state: Any, event: Event, meta: Meta, row
 
 
 def aggregate_tables(app: str, behaviours: Sequence[Behaviour[Any]], others: Sequence[ReadModel]) -> list[ReadModel]:
-    """The tables of all aggregates. Raises: Misuse: one has the name of a projection's table."""
+    """The tables of all aggregates. Raises: Misuse: one has the name of a projection's table, or of another's."""
     models = [aggregate_table(app, behaviour) for behaviour in behaviours]
     taken = {table.name: table for other in others for table in other.tables}
-    for model in models:
+    entities: dict[str, str] = {}
+    for model, behaviour in zip(models, behaviours, strict=True):
+        twin = entities.setdefault(model.title, behaviour.entity)
+        if twin != behaviour.entity:
+            raise Misuse(
+                f"the entity types {twin!r} and {behaviour.entity!r} are both the table {model.title}: let them differ "
+                "in letters or digits"
+            )
         other = taken.get(model.title)
         if other is not None:
             raise Misuse(
-                f"projection {other.row.__qualname__} and the entity type {model.title!r} are both the table "
+                f"projection {other.row.__qualname__} and the entity type {behaviour.entity!r} are both the table "
                 f'{model.title}: give the projection another name, class {other.row.__name__}(hw.Projection, name="…")'
             )
     return models

@@ -37,7 +37,8 @@ R = TypeVar("R")
 Key = tuple[Any, ...]
 """The values of a row's key columns, in the schema's order; a tuple also for one column."""
 
-NAME = re.compile(r"(?!hw_|sqlite_)(?!.*_v[0-9]+$)[a-z_][a-z0-9_]{0,62}")
+LONGEST_NAME = 63
+NAME = re.compile(rf"(?!hw_|sqlite_)(?!.*_v[0-9]+$)[a-z_][a-z0-9_]{{0,{LONGEST_NAME - 1}}}")
 
 
 class StaleRunner(Aborted):
