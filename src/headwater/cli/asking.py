@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headwater.cli.disk import looked_at
 from headwater.cli.ending import advised, then
 from headwater.cli.project import Project
 from headwater.errors import Conflict, NotFound, Unavailable, Unknown
@@ -30,7 +31,7 @@ def connected(project: Project, app: App, *, read_models: bool = False) -> Itera
     with project.reaching():
         shop = running.__enter__()
     try:
-        with then(Unavailable, project.run_command):
+        with then(Unavailable, project.run_command), looked_at(project.file, f"hw topics{project.log_flags}"):
             yield shop, running
     finally:
         running.close()

@@ -42,6 +42,8 @@ CODES = {
 }
 
 NEXT = "next: "
+ALSO = "also: "
+"""How a note on an error begins that belongs into its line."""
 
 _CODES: tuple[tuple[tuple[type[BaseException], ...], int], ...] = (
     ((Conflict, NotFound), REFUSED),
@@ -123,7 +125,8 @@ def line_of(error: BaseException, code: int) -> str:
         name = getattr(error, "name", None)
         if code == REFUSED and isinstance(name, str):
             text = f"{name}: {text}"
-    return " ".join(text.split())
+    also = [note.removeprefix(ALSO) for note in getattr(error, "__notes__", ()) if note.startswith(ALSO)]
+    return " ".join("; ".join([text, *also]).split())
 
 
 def _usual_next(error: BaseException, verb: str | None, code: int) -> str | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from headwater.cli.asking import connected, vocabulary_of
+from headwater.cli.disk import looked_at
 from headwater.cli.ending import BAD, NEXT, then, told
 from headwater.cli.output import Form, output_option, show_one
 from headwater.cli.project import Project, app_option, on_option
@@ -65,14 +66,16 @@ def command(
     with then(Misuse, "hw import --help"):
         content = ImportFile.look_at(file)
     reader = LineReader(vocabulary_of(found), content.digest, kind, actor, ignore_unknown_fields)
-    again = f"hw import {shlex.quote(str(file))}{project.flags}"
+    options = [word for flag, value in (("--as", kind), ("--actor", actor)) if value for word in (flag, value)]
+    options += ["--ignore-unknown-fields"] if ignore_unknown_fields else []
+    again = f"{shlex.join(['hw', 'import', str(file), *options])}{project.flags}"
     with RejectedFile(file) as rejected, connected(project, found) as (shop, _), _progress(content.count) as progress:
 
         def set_aside(bad: BadLine) -> None:
             _tell(file, bad, rejected.count)
             rejected.add(bad)
 
-        with then(Unknown, again):
+        with then(Unknown, again), looked_at(project.file, again):
             tally = import_lines(
                 shop, content, reader, in_flight=in_flight, timeout_s=timeout, set_aside=set_aside, progress=progress
             )

@@ -95,6 +95,12 @@ class Project:
         app = "MODULE:APP" if self._app is None else self._app
         return f"hw run {shlex.quote(app)} --on {shlex.quote(self.on)}"
 
+    @property
+    def file(self) -> Path | None:
+        """The file of the log; None: it is none."""
+        path = self.on.removeprefix("sqlite:///")
+        return Path(path) if path and path != self.on else None
+
     def load(self) -> App:
         """Imports the app. Raises: Misuse: there is no such module or attribute, or importing it fails."""
         with then(Misuse, "hw run --help"):
@@ -109,8 +115,7 @@ class Project:
         if on.startswith("memory:"):
             text = "memory:// lives and ends with the process that opened it: nothing can be asked from here"
             raise advised(Misuse(text), f"hw {self._verb} --on sqlite:///shop.db")
-        path = on.removeprefix("sqlite:///")
-        if path and path != on and not Path(path).exists():
+        if self.file is not None and not self.file.exists():
             raise advised(Unavailable(f"there is no log {on}: no app has run on it"), self.run_command)
 
     @contextmanager

@@ -9,6 +9,7 @@ from datetime import datetime
 import click
 
 from headwater.cli.asking import about, connected, vocabulary_of
+from headwater.cli.disk import looked_at
 from headwater.cli.ending import then
 from headwater.cli.output import Form, output_option, show_one
 from headwater.cli.project import Project, app_option, on_option
@@ -62,6 +63,7 @@ def command(
         about(project, word.behaviour.entity, key_of(message)),
         then((Unknown, Failed), again),
         connected(project, found) as (shop, _),
+        looked_at(project.file, again),
     ):
         receipt = shop.send(
             message,
