@@ -13,8 +13,9 @@ from headwater.errors import Unavailable
 from headwater.log.port import Log, TopicPartition
 from headwater.log.topology import Topology, commands_topic, events_topic
 from headwater.owners.arriving import Arrived
-from headwater.owners.deciding import Decider, StepMaker
+from headwater.owners.deciding import Decider
 from headwater.owners.owner import Owner
+from headwater.owners.steps import StepMaker
 from headwater.processes.declare import ProcessShape
 from headwater.processes.forwarding import Forwarder
 from headwater.processes.reacting import Reactor

@@ -11,6 +11,7 @@ from headwater.errors import BadData, HeadwaterError
 from headwater.log.port import Headers, Record
 from headwater.messages.declare import Command
 from headwater.messages.envelope import parse_time
+from headwater.owners.limits import over_long
 from headwater.owners.replies import Reply
 
 
@@ -78,6 +79,10 @@ def from_record(record: Record) -> Arrived:
             arrived.headers, arrived.timestamp_ms = pairs, record.timestamp_ms
     except ValueError as error:
         raise _foreign(record, f"unreadable command headers: {error}") from error
+    if too_long := over_long(
+        key=key, command_id=arrived.id, actor=arrived.actor, correlation_id=arrived.correlation_id
+    ):
+        raise _foreign(record, f"unreadable command headers: {too_long}")
     return arrived
 
 

@@ -12,14 +12,14 @@ from __future__ import annotations
 import traceback
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from headwater.entities.behaviour import Behaviour, Broken
 from headwater.errors import BadData
-from headwater.log.port import NewRecord, Record
+from headwater.log.port import Record
 from headwater.log.topology import commands_topic
 from headwater.messages.builtin import Append, Get
 from headwater.messages.declare import Command, Event
@@ -28,63 +28,15 @@ from headwater.messages.json_codec import JsonCodec, Unreadable
 from headwater.messages.rejection import Rejected, rejection_to_wire
 from headwater.owners.arriving import Arrived, source_text
 from headwater.owners.envelopes import Envelope, Moment, milliseconds
+from headwater.owners.limits import EVENT_BYTES, REFUSAL_BYTES, STATE_BYTES, TEXT_CHARACTERS, fits
 from headwater.owners.replies import Outcome, Reply
 from headwater.owners.state_record import Entry, Remembered, StateRecord
+from headwater.owners.steps import NewEvent, Step
 
 ANY_CONTENT = -1
 """The fingerprint of a command that is only known by the events it left."""
 
-EVENT_BYTES, STATE_BYTES, REFUSAL_BYTES = 900_000, 600_000, 2_000
-"""What fits a record of at most 1,000,000 bytes, envelope included; a state record carries up to 128 refusals.
-One that does not fit is its command's failure: written, it would stop the whole batch."""
-
-TEXT_CHARACTERS = 2_000
-"""How much an answer says of what went wrong."""
-
 NULL = msgspec.Raw(b"null")
-
-
-class NewEvent(msgspec.Struct, gc=False, eq=False):
-    """An event ready to be appended."""
-
-    value: bytes
-    headers: list[tuple[str, bytes]]
-    time_ms: int
-
-
-class Step(msgspec.Struct, gc=False, eq=False):
-    """What one command led to.
-
-    Arguments: changed: the entry needs a new state record; cause: why a handler failed; sends: commands of a
-    process, ready to be written.
-    """
-
-    arrived: Arrived
-    entry: Entry
-    reply: Reply
-    events: Sequence[NewEvent]
-    changed: bool
-    cause: str | None = None
-    sends: Sequence[NewRecord] = ()
-
-
-class StepMaker(Protocol):
-    """What an owner needs of the thing whose commands it carries out: `Decider`, or a process's twin of it."""
-
-    entity: str
-    schema: str
-
-    def new_entry(self, entity_id: str) -> Entry: ...
-
-    def entry_from(self, record: StateRecord, history: Callable[[], Sequence[Record]]) -> Entry:
-        """The entry of a state record; one of another schema is folded anew from `history`."""
-        ...
-
-    def absorb(self, entry: Entry, tail: Sequence[Record]) -> None:
-        """Folds in events that are later than the state record: the events are the truth."""
-        ...
-
-    def carry_out(self, entry: Entry, arrived: Arrived, now: Moment) -> Step: ...
 
 
 class Decider:
@@ -234,12 +186,12 @@ class Decider:
 
             # Before it is folded: a state may take the event's lists and change them.
             value = behaviour.events.encode(event, envelope.happened)
-            _fits(value, EVENT_BYTES, f"{kind.__name__} has")
+            fits(value, EVENT_BYTES, f"{kind.__name__} has")
             state = behaviour.evolve(state, event, meta)
             headers = envelope.headers(kind, event_id, version, index, count)
             made.append(NewEvent(value, headers, envelope.happened_ms))
         raw = behaviour.encode_state(state)
-        _fits(raw, STATE_BYTES, f"the state of {behaviour.aggregate.__name__} would have")
+        fits(raw, STATE_BYTES, f"the state of {behaviour.aggregate.__name__} would have")
         entry.state, entry.raw, entry.version = state, raw, version
         return made
 
@@ -317,14 +269,6 @@ def _note_source(entry: Entry, arrived: Arrived) -> bool:
         return False
     entry.sources[source.stream] = at
     return True
-
-
-def _fits(value: bytes, limit: int, what: str) -> None:
-    if len(value) > limit:
-        raise Broken(
-            f"{what} {len(value):,} bytes; at most {limit:,} are possible: keep large content elsewhere and put its "
-            "address in the event"
-        )
 
 
 def torn_part(last: Record) -> int:

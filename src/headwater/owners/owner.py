@@ -30,18 +30,14 @@ from headwater.log.port import (
 )
 from headwater.log.topology import commands_topic, events_topic, owners_group
 from headwater.owners.arriving import Arrived, from_record
-from headwater.owners.deciding import Step, StepMaker
 from headwater.owners.door import Door
 from headwater.owners.envelopes import Moment
-from headwater.owners.partition import PartitionMemory
+from headwater.owners.known import Knowledge
 from headwater.owners.restore import foreign_event, restore
-from headwater.owners.state_record import Entry, decode_value
+from headwater.owners.steps import Step, StepMaker
 from headwater.owners.writing import Outgoing, Writing
 
 logger = logging.getLogger("headwater.owners")
-
-LIVE_ENTRIES = 50_000
-"""How many entities are kept decoded; the others stay as the bytes of their state records."""
 
 ATTEMPTS = 10
 """How often a batch of callers in this process is tried, if the log aborts it."""
@@ -70,11 +66,13 @@ class Owner:
         self._commands, self._events = commands_topic(self.entity), events_topic(self.entity)
         self._writer, self._writing = log.writer(name), Writing(self.entity, name, maker.schema)
         self._door = Door(self._take, f"{name}-queue")
-        self._memories: dict[int, PartitionMemory] = {}
-        self._live: dict[tuple[int, bytes], Entry] = {}
-        self._lost: set[int] = set()
+        self._known = Knowledge(log, maker)
         self._fence: Fence | None = None
-        self.failures: dict[int, str] = {}
+
+    @property
+    def failures(self) -> dict[int, str]:
+        """Why nothing is decided in a partition, by partition."""
+        return self._known.failures
 
     # --- the loop's side
 
@@ -85,18 +83,12 @@ class Owner:
             self._log, self.entity, self.group, numbers, self._count, self._with_events, self._environment
         )
         with self._door:
-            self._lost.difference_update(numbers)
-            self._memories.update(memories)
-            for partition, memory in memories.items():
-                if memory.stopped is not None:
-                    self._stop(partition, memory.stopped)
+            self._known.restored(memories)
         return {tp: memories[tp.partition].next_command for tp in partitions}
 
     def revoked(self, partitions: Sequence[TopicPartition]) -> None:
-        gone = {tp.partition for tp in partitions}
         with self._door:
-            self._forget(gone)
-            self._lost -= gone
+            self._known.forget(tp.partition for tp in partitions)
 
     def idle(self, fence: Fence) -> None:
         with self._door:
@@ -107,7 +99,7 @@ class Owner:
         Unavailable."""
         with self._door:
             self._fence = fence
-            if self._lost & {tp.partition for tp in batch.reached}:
+            if self._known.lost & {tp.partition for tp in batch.reached}:
                 raise Aborted("what was known of a partition is in doubt; it is restored")
             work, positions = self._accept(batch)
             batch.records.clear()  # what is needed of them was taken: thousands of messages less to keep meanwhile
@@ -119,16 +111,16 @@ class Owner:
         positions = dict(batch.reached)
         work: list[Arrived] = []
         for record in batch.records:
-            memory = self._memories.get(record.partition)
+            memory = self._known.memories.get(record.partition)
             if memory is None or memory.stopped is not None or record.offset < memory.next_command:
                 continue
             try:
                 work.append(self._read(record))
             except BadData as error:
-                self._stop(record.partition, str(error))
+                self._known.stop(record.partition, str(error))
                 positions[TopicPartition(record.topic, record.partition)] = record.offset
         for tp in batch.reached:
-            memory = self._memories.get(tp.partition)
+            memory = self._known.memories.get(tp.partition)
             if memory is None or (memory.stopped is not None and positions[tp] == batch.reached[tp]):
                 del positions[tp]
         return work, positions
@@ -155,7 +147,7 @@ class Owner:
 
     def owns(self, partition: int) -> bool:
         """Whether commands for this partition can be handed over here."""
-        return partition in self._memories and self._fence is not None
+        return partition in self._known.memories and self._fence is not None
 
     def submit(self, commands: Iterable[Arrived], *, lead: bool = True) -> None:
         """Takes commands of callers in this process; each one's `answer` is called when it is decided.
@@ -180,7 +172,8 @@ class Owner:
         if not ready:
             return
         positions = {
-            TopicPartition(self._commands, p): self._memories[p].next_command for p in {one.partition for one in ready}
+            TopicPartition(self._commands, p): self._known.memories[p].next_command
+            for p in {one.partition for one in ready}
         }
         failure: HeadwaterError
         for _ in range(ATTEMPTS):
@@ -200,7 +193,7 @@ class Owner:
         answer_all(ready, failure)
 
     def _can_take(self, arrived: Arrived) -> bool:
-        memory = self._memories.get(arrived.partition)
+        memory = self._known.memories.get(arrived.partition)
         if memory is not None and memory.stopped is None and self._fence is not None:
             return True
         if arrived.answer is not None:
@@ -215,17 +208,14 @@ class Owner:
         try:
             steps = self._decide(work, positions, stopped)
             outgoing = self._write(steps, positions, fence)
-            self._keep(outgoing, positions)
+            self._known.keep(outgoing, positions)
         except BaseException as error:
-            # What was decided in memory must not outlive it.
-            for arrived in work:
-                self._live.pop((arrived.partition, arrived.key), None)
+            self._known.undo(work)
             if not _surely_nothing_written(error):
-                self._lost.update(tp.partition for tp in positions)
-                self._forget({tp.partition for tp in positions})
+                self._known.lose(tp.partition for tp in positions)
             raise
         for partition, why in stopped.items():
-            self._stop(partition, why)
+            self._known.stop(partition, why)
         for step in steps:
             if step.arrived.answer is not None:
                 step.arrived.answer(step.reply)
@@ -235,16 +225,13 @@ class Owner:
                 if one.partition in stopped and id(one) not in done:
                     answer_all([one], NotMine(self.entity, one.partition, stopped[one.partition]))
         self._verify(outgoing)
-        if len(self._live) > LIVE_ENTRIES:
-            for stale in list(self._live)[: len(self._live) - LIVE_ENTRIES // 2]:
-                del self._live[stale]
 
     def _decide(
         self, work: Sequence[Arrived], positions: dict[TopicPartition, int], stopped: dict[int, str]
     ) -> list[Step]:
         """The steps of the commands; what must not be skipped stops its partition before it, and the others go on."""
         now = Moment.of(self._environment.now())
-        carry_out, entry_of = self._maker.carry_out, self._entry
+        carry_out, entry_of = self._maker.carry_out, self._known.entry
         steps: list[Step] = []
         for arrived in work:
             if arrived.partition in stopped:
@@ -262,23 +249,15 @@ class Owner:
 
         def fill(tx: Transaction) -> None:
             nonlocal outgoing
-            outgoing = self._writing.fill(tx, steps, positions, fence, self._memories)
+            outgoing = self._writing.fill(tx, steps, positions, fence, self._known.memories)
 
         self._writer.transact(fill)
         return outgoing
 
-    def _keep(self, outgoing: Outgoing, positions: Positions) -> None:
-        """What is known after the commit."""
-        for record in outgoing.states:
-            if record.key is not None and record.value is not None:
-                self._memories[record.partition].keep(record.key, record.value)
-        for tp, position in positions.items():
-            self._memories[tp.partition].next_command = position
-
     def _verify(self, outgoing: Outgoing) -> None:
         """Looks at what else was written where the transaction wrote its events: only owners may."""
         for partition, span in outgoing.spans.items():
-            memory = self._memories[partition]
+            memory = self._known.memories[partition]
             if memory.wrote(span):
                 continue
             events = TopicPartition(self._events, partition)
@@ -292,45 +271,7 @@ class Owner:
             if foreign is None:
                 memory.verify(span.last + 1)
             else:
-                self._stop(partition, str(foreign))
-
-    def _stop(self, partition: int, why: str) -> None:
-        """Nothing is decided in the partition from now on; its commands wait, and the others go on."""
-        logger.error("%s: partition %d is stopped: %s", self.entity, partition, why)
-        self._memories[partition].stopped = self.failures[partition] = why
-
-    def _forget(self, partitions: set[int]) -> None:
-        for partition in partitions:
-            self._memories.pop(partition, None)
-            self.failures.pop(partition, None)
-        self._live = {key: entry for key, entry in self._live.items() if key[0] not in partitions}
-
-    def _entry(self, partition: int, key: bytes) -> Entry:
-        found = self._live.get((partition, key))
-        if found is not None:
-            return found
-        try:
-            entry = self._load(self._memories[partition], partition, key)
-        except HeadwaterError:
-            raise
-        except Exception as error:
-            # The author's @evolves may raise anything, and so may records that others wrote under our names.
-            where = f"{self.entity} {key.decode()!r}"
-            raise Failed("reading its state and events", where, f"{type(error).__name__}: {error}") from error
-        self._live[partition, key] = entry
-        return entry
-
-    def _load(self, memory: PartitionMemory, partition: int, key: bytes) -> Entry:
-        value = memory.records.get(key)
-        if value is None:
-            entry = self._maker.new_entry(key.decode())
-        else:
-            events = TopicPartition(self._events, partition)
-            entry = self._maker.entry_from(decode_value(value), lambda: self._log.keyed(events, key))
-        tail = memory.tail.get(key)  # it stays until a state record covers it: the entry may be made again
-        if tail is not None:
-            self._maker.absorb(entry, tail)
-        return entry
+                self._known.stop(partition, str(foreign))
 
 
 def _surely_nothing_written(error: BaseException) -> bool:

@@ -15,10 +15,10 @@ import msgspec
 from headwater.log.port import Fence, NewRecord, Positions, Transaction
 from headwater.log.topology import events_topic, owners_group, replies_topic, state_topic
 from headwater.messages.envelope import Header
-from headwater.owners.deciding import Step
 from headwater.owners.partition import PartitionMemory, Span
 from headwater.owners.replies import encode_reply
 from headwater.owners.state_record import encode_entry
+from headwater.owners.steps import Step
 
 
 class Outgoing(msgspec.Struct):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headwater.errors import BadData, Failed, HeadwaterError
+from headwater.errors import BadData, Failed, HeadwaterError, Misuse
+from headwater.log.limits import check_size
 from headwater.log.port import Batch, Fence, Log, NewRecord, Positions, Record, TopicPartition, Transaction
 from headwater.log.topology import Topology, commands_topic, events_topic
 from headwater.messages.declare import Event, key_of
@@ -85,7 +86,7 @@ class Forwarder:
         if isinstance(event, Unreadable):
             if event.kind in ("unknown_type", "tombstone"):
                 return None
-            raise BadData(event.reason, topic=record.topic, partition=record.partition, offset=record.offset)
+            raise self._bad(record, event.reason)
         headers = list(record.headers)
         self._complete(headers, record)
         key = self._key(event, record, headers).encode()
@@ -93,7 +94,12 @@ class Forwarder:
         headers.append(("hw_source", source_text(source).encode()))
         headers.append(("hw_key", record.key or b""))
         partition = self._topology.partition(self._shape.entity, key)
-        return NewRecord(self._target, partition, key, record.value, headers, record.timestamp_ms)
+        forward = NewRecord(self._target, partition, key, record.value, headers, record.timestamp_ms)
+        try:
+            check_size(forward)
+        except Misuse as error:
+            raise self._bad(record, str(error)) from error
+        return forward
 
     def _complete(self, headers: list[tuple[str, bytes]], record: Record) -> None:
         """Gives a foreign event what its own record says: where it is going, its place and its time are others."""
@@ -103,7 +109,7 @@ class Forwarder:
         if "ce_time" not in names:
             time = self._codecs[record.topic].payload_time(record.value)
             if isinstance(time, Unreadable):
-                raise BadData(time.reason, topic=record.topic, partition=record.partition, offset=record.offset)
+                raise self._bad(record, time.reason)
             headers.append(("ce_time", time_text(time or record_time(record.timestamp_ms)).encode()))
 
     def _key(self, event: Event, record: Record, headers: list[tuple[str, bytes]]) -> str:
@@ -112,7 +118,7 @@ class Forwarder:
             return key_of(event)
         meta = read_meta(record.topic, record.partition, record.offset, record.key, headers, record.timestamp_ms)
         if isinstance(meta, Unreadable):
-            raise BadData(meta.reason, topic=record.topic, partition=record.partition, offset=record.offset)
+            raise self._bad(record, meta.reason)
         try:
             return key_text(reaction.key(event, meta))
         except Exception as error:  # the author's function may raise anything
@@ -120,3 +126,6 @@ class Forwarder:
             raise Failed(
                 f"{self._shape.process.__name__}: key of {reaction.function.__name__}", where, repr(error)
             ) from error
+
+    def _bad(self, record: Record, reason: str) -> BadData:
+        return BadData(reason, topic=record.topic, partition=record.partition, offset=record.offset)

@@ -21,10 +21,11 @@ from headwater.messages.declare import Command, Event, key_of
 from headwater.messages.envelope import Meta, command_headers, read_meta
 from headwater.messages.json_codec import JsonCodec, Unreadable
 from headwater.owners.arriving import Arrived, Source, source_text
-from headwater.owners.deciding import EVENT_BYTES, Step
 from headwater.owners.envelopes import Moment
+from headwater.owners.limits import EVENT_BYTES, STATE_BYTES, fits
 from headwater.owners.replies import Reply
 from headwater.owners.state_record import Entry, StateRecord
+from headwater.owners.steps import Step
 from headwater.processes.declare import ProcessShape
 
 COMMAND_IDS = uuid.UUID("6f5c1d6e-6f0e-5b3a-9a63-0d9a3c1c7a10")
@@ -87,6 +88,7 @@ class Reactor:
             )
             sends = self._sends(answer, meta, source)
             raw = msgspec.json.encode(entry.state)
+            fits(raw, STATE_BYTES, f"the state of {self._shape.process.__name__} would have")
         except Unavailable:
             # The topics that a command goes to are not there (yet): its owner's app makes them.
             entry.state = self._decoder.decode(entry.raw)
@@ -138,8 +140,7 @@ class Reactor:
             hw_source=source_text(Source(source.stream, source.offset, index)),
         )
         encoded, value = key.encode(), codec.encode(command, None)
-        if len(value) > EVENT_BYTES:
-            raise Misuse(f"{type(command).__name__} has {len(value):,} bytes; at most {EVENT_BYTES:,} are possible")
+        fits(value, EVENT_BYTES, f"{type(command).__name__} has")
         partition = self._topology.partition(entity, encoded)
         return NewRecord(commands_topic(entity), partition, encoded, value, headers)
 

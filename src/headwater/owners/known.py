@@ -1,0 +1,111 @@
+"""What an owner knows of its partitions: the newest states as bytes, and the entities at work decoded.
+
+It follows the log: what was committed is kept, what was not is forgotten, and where that is in doubt a whole partition
+is lost, until it has been read back. The owner's lock protects it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+
+from headwater.errors import Failed, HeadwaterError
+from headwater.log.port import Log, Positions, TopicPartition
+from headwater.log.topology import events_topic
+from headwater.owners.arriving import Arrived
+from headwater.owners.partition import PartitionMemory
+from headwater.owners.state_record import Entry, decode_value
+from headwater.owners.steps import StepMaker
+from headwater.owners.writing import Outgoing
+
+logger = logging.getLogger("headwater.owners")
+
+LIVE_ENTRIES = 50_000
+"""How many entities are kept decoded; the others stay as the bytes of their state records."""
+
+
+class Knowledge:
+    """Arguments: log; maker: makes entries of state records.
+
+    `memories`: by partition. `failures`: why a partition is stopped. `lost`: partitions whose memory was in doubt.
+    """
+
+    def __init__(self, log: Log, maker: StepMaker) -> None:
+        self._log, self._maker, self._entity = log, maker, maker.entity
+        self._events = events_topic(maker.entity)
+        self.memories: dict[int, PartitionMemory] = {}
+        self.failures: dict[int, str] = {}
+        self.lost: set[int] = set()
+        self._live: dict[tuple[int, bytes], Entry] = {}
+
+    def restored(self, memories: Mapping[int, PartitionMemory]) -> None:
+        """Partitions as they were read back."""
+        self.lost.difference_update(memories)
+        self.memories.update(memories)
+        for partition, memory in memories.items():
+            if memory.stopped is not None:
+                self.stop(partition, memory.stopped)
+
+    def stop(self, partition: int, why: str) -> None:
+        """Nothing is decided in the partition from now on; its commands wait, and the others go on."""
+        logger.error("%s: partition %d is stopped: %s", self._entity, partition, why)
+        self.memories[partition].stopped = self.failures[partition] = why
+
+    def forget(self, partitions: Iterable[int]) -> None:
+        """Of partitions that are owned no longer."""
+        gone = set(partitions)
+        for partition in gone:
+            self.memories.pop(partition, None)
+            self.failures.pop(partition, None)
+        self.lost -= gone
+        self._live = {key: entry for key, entry in self._live.items() if key[0] not in gone}
+
+    def lose(self, partitions: Iterable[int]) -> None:
+        """Of partitions where something may have been written that is not known here."""
+        doubtful = set(partitions)
+        self.forget(doubtful)
+        self.lost |= doubtful
+
+    def undo(self, work: Iterable[Arrived]) -> None:
+        """What was decided in memory for these commands and was not written."""
+        for arrived in work:
+            self._live.pop((arrived.partition, arrived.key), None)
+
+    def keep(self, outgoing: Outgoing, positions: Positions) -> None:
+        """What is known after a commit."""
+        for record in outgoing.states:
+            if record.key is not None and record.value is not None:
+                self.memories[record.partition].keep(record.key, record.value)
+        for tp, position in positions.items():
+            self.memories[tp.partition].next_command = position
+        if len(self._live) > LIVE_ENTRIES:
+            for stale in list(self._live)[: len(self._live) - LIVE_ENTRIES // 2]:
+                del self._live[stale]
+
+    def entry(self, partition: int, key: bytes) -> Entry:
+        """An entity, as it is after everything so far. Raises: BadData, Failed: what is stored of it cannot be read."""
+        found = self._live.get((partition, key))
+        if found is not None:
+            return found
+        try:
+            entry = self._load(self.memories[partition], partition, key)
+        except HeadwaterError:
+            raise
+        except Exception as error:
+            # The author's @evolves may raise anything, and so may records that others wrote under our names.
+            where = f"{self._entity} {key.decode()!r}"
+            raise Failed("reading its state and events", where, f"{type(error).__name__}: {error}") from error
+        self._live[partition, key] = entry
+        return entry
+
+    def _load(self, memory: PartitionMemory, partition: int, key: bytes) -> Entry:
+        value = memory.records.get(key)
+        if value is None:
+            entry = self._maker.new_entry(key.decode())
+        else:
+            events = TopicPartition(self._events, partition)
+            entry = self._maker.entry_from(decode_value(value), lambda: self._log.keyed(events, key))
+        tail = memory.tail.get(key)  # it stays until a state record covers it: the entry may be made again
+        if tail is not None:
+            self._maker.absorb(entry, tail)
+        return entry

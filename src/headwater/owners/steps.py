@@ -1,0 +1,57 @@
+"""What one command leads to, and what an owner needs of whoever carries commands out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from headwater.log.port import NewRecord, Record
+from headwater.owners.arriving import Arrived
+from headwater.owners.envelopes import Moment
+from headwater.owners.replies import Reply
+from headwater.owners.state_record import Entry, StateRecord
+
+
+class NewEvent(msgspec.Struct, gc=False, eq=False):
+    """An event ready to be appended."""
+
+    value: bytes
+    headers: list[tuple[str, bytes]]
+    time_ms: int
+
+
+class Step(msgspec.Struct, gc=False, eq=False):
+    """What one command led to.
+
+    Arguments: changed: the entry needs a new state record; cause: why a handler failed; sends: commands of a
+    process, ready to be written.
+    """
+
+    arrived: Arrived
+    entry: Entry
+    reply: Reply
+    events: Sequence[NewEvent]
+    changed: bool
+    cause: str | None = None
+    sends: Sequence[NewRecord] = ()
+
+
+class StepMaker(Protocol):
+    """What an owner needs of the thing whose commands it carries out: `Decider`, or a process's twin of it."""
+
+    entity: str
+    schema: str
+
+    def new_entry(self, entity_id: str) -> Entry: ...
+
+    def entry_from(self, record: StateRecord, history: Callable[[], Sequence[Record]]) -> Entry:
+        """The entry of a state record; one of another schema is folded anew from `history`."""
+        ...
+
+    def absorb(self, entry: Entry, tail: Sequence[Record]) -> None:
+        """Folds in events that are later than the state record: the events are the truth."""
+        ...
+
+    def carry_out(self, entry: Entry, arrived: Arrived, now: Moment) -> Step: ...
