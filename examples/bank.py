@@ -30,9 +30,7 @@ class Withdraw(AccountCommand):
 
 
 class Overdrawn(hw.Rejected):
-    """There are only {balance} on the account."""
-
-    balance: Decimal
+    """There is not enough on the account."""
 
 
 class Account(hw.Aggregate[AccountEvent]):
@@ -41,29 +39,21 @@ class Account(hw.Aggregate[AccountEvent]):
     @hw.decides
     def withdraw(self, command: Withdraw) -> MoneyWithdrawn:
         if command.amount > self.balance:
-            raise Overdrawn(self.balance)
+            raise Overdrawn
         return MoneyWithdrawn(command.account_id, command.amount)
 
     @hw.evolves
-    def deposited(self, event: MoneyDeposited) -> None:
-        self.balance += event.amount
+    def moved(self, event: MoneyDeposited | MoneyWithdrawn) -> None:
+        self.balance += event.amount if isinstance(event, MoneyDeposited) else -event.amount
 
-    @hw.evolves
-    def withdrawn(self, event: MoneyWithdrawn) -> None:
-        self.balance -= event.amount
-
-
-app = hw.App("bank", aggregates=[Account])
 
 if __name__ == "__main__":
-    with app.run("memory://") as bank:  # or sqlite:///bank.db, or kafka://localhost:9092
-        bank.append(Account, "42", [AccountCreated("42", "Ann")], expected_version=0)  # a fact: nothing to decide
-        bank.append(Account, "42", [MoneyDeposited("42", Decimal("100.00"))])
-        bank.send(Withdraw("42", Decimal("30.00")))
+    with hw.App("bank", aggregates=[Account]).run("memory://") as bank:  # or sqlite:///bank.db, kafka://localhost:9092
+        bank.append(Account, "42", [AccountCreated("42", "Ann"), MoneyDeposited("42", Decimal(100))])
+        bank.send(Withdraw("42", Decimal(30)))
         try:
-            bank.send(Withdraw("42", Decimal("70.01")))
+            bank.send(Withdraw("42", Decimal(71)))
         except Overdrawn as refusal:
             print(refusal)
-        for recorded in bank.history(Account, "42"):
-            print(recorded.meta.version, recorded.event)
+        print(*(recorded.event for recorded in bank.history(Account, "42")), sep="\n")
         print("now:", bank.get(Account, "42").balance, "before:", bank.get(Account, "42", at_version=2).balance)
