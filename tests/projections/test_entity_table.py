@@ -97,6 +97,22 @@ def test_a_revert_puts_the_state_back(batch_records: int) -> None:
     assert rows(reading) == [Trade("t1", 4, "ann", [], Decimal(9))]
 
 
+def test_a_state_may_hold_integers_of_any_size() -> None:
+    class Summed(hw.Aggregate[TradeEvent]):
+        cents: int = 0
+
+        @hw.evolves
+        def paid(self, event: Paid) -> None:
+            self.cents += int(event.amount)
+
+    log = make_log()
+    write(log, [Paid("t1", Decimal(2**63)), Paid("t1", Decimal(2**63)), Paid("t2", Decimal(5))])
+    reading = table(log, Summed)
+    reading.read()
+    assert rows(reading) == [Summed("t1", 2, 2**64), Summed("t2", 3, 5)]
+    assert list(reading.store.query("SELECT sum(cents) FROM trade")) == [(str(2**64 + 5),)]
+
+
 def test_events_that_change_nothing_still_count() -> None:
     class Counted(hw.Aggregate[TradeEvent]):
         pass

@@ -100,7 +100,8 @@ def test_enumerations_and_literals_keep_their_class() -> None:
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
-        (int, 2**63),
+        pytest.param(int, 10**5000, id="an integer of 5001 digits"),
+        pytest.param(float, 10**400, id="a float of 401 digits"),
         (int, True),
         (int, Decimal(1)),
         (int, None),

@@ -7,6 +7,7 @@ in, because one that does not fit would only be found when somebody reads the ro
 | type                      | cell                                                                        |
 |---------------------------|-----------------------------------------------------------------------------|
 | str, int, float, bool     | TEXT, INTEGER, REAL, INTEGER (0, 1); bytes: BLOB                             |
+| int of more than 64 bits  | TEXT (see `integers`)                                                       |
 | Decimal                   | TEXT, exact, compared as a number (see `decimals`)                          |
 | date, time, UUID, timedelta | TEXT, ISO 8601                                                             |
 | datetime                  | TEXT, ISO 8601 in UTC: the order of the texts is the order of the times     |
@@ -17,7 +18,7 @@ in, because one that does not fit would only be found when somebody reads the ro
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, get_args, get_origin
@@ -26,9 +27,9 @@ from uuid import UUID
 import msgspec
 
 from headwater.errors import Misuse
+from headwater.stores.integers import all_fit, from_cell, to_cell
 from headwater.stores.shapes import describe, without_none
 
-LARGEST = 2**63 - 1
 Translate = Callable[[Any], Any]
 
 
@@ -115,18 +116,24 @@ def _as_json(kind: Any) -> Translate:
 class Columns:
     """The translation of one table's rows.
 
-    Arguments: row: the class; types: name and annotation of each column, in the order of its fields.
+    Arguments: row: the class; types: name and annotation of each column, in the order of its fields; key: names of
+    those that make the key.
     """
 
-    def __init__(self, title: str, row: type[Any], types: Sequence[tuple[str, Any]]) -> None:
+    def __init__(self, title: str, row: type[Any], types: Sequence[tuple[str, Any]], key: Collection[str]) -> None:
         self._title, self._row = title, row
         self.names = [name for name, _ in types]
         self._kinds = [without_none(annotation) for _, annotation in types]
         self.cells = [cell_for(kind) for kind, _ in self._kinds]
+        self._large = {i for i, (name, _) in enumerate(types) if self._kinds[i][0] is int and name not in key}
 
     def optional(self, index: int) -> bool:
         # SQLite keeps a float that is not a number as NULL.
         return self._kinds[index][1] or self._kinds[index][0] is float
+
+    def large(self, index: int) -> bool:
+        """Whether it may hold integers of more than 64 bits."""
+        return index in self._large
 
     def encode(self, columns: Iterable[Iterable[Any]], indexes: Sequence[int]) -> Iterable[tuple[Any, ...]]:
         """Rows of cells from columns of values; `indexes` says which columns they are."""
@@ -146,12 +153,11 @@ class Columns:
         self._check(index, values)
         try:
             if cell.encode is None:
-                refuse_what_cannot_be_bound(cell, values)
-                return values
+                return bindable(cell, values, large=index in self._large)
             if None in values:
                 return [None if value is None else cell.encode(value) for value in values]
             return list(map(cell.encode, values))
-        except (Misuse, UnicodeEncodeError) as error:
+        except (Misuse, ValueError, OverflowError) as error:
             raise Misuse(f"{self._title}, column {self.names[index]}: {error}") from error
 
     def _check(self, index: int, values: list[Any]) -> None:
@@ -176,19 +182,29 @@ class Columns:
         if self._kinds[index][0] is float and not self._kinds[index][1]:
             return map(_nan, cells)
         if decode is None:
-            return cells
+            return map(from_cell, cells) if index in self._large and str in set(map(type, cells)) else cells
         if None in cells:
             return [None if cell is None else decode(cell) for cell in cells]
         return map(decode, cells)
 
 
-def refuse_what_cannot_be_bound(cell: Cell, values: Iterable[Any]) -> None:
-    """Raises: Misuse: an integer of more than 64 bits. UnicodeEncodeError: half of a surrogate pair."""
+def bindable(cell: Cell, values: list[Any], *, large: bool) -> list[Any]:
+    """Values as SQLite takes them. Arguments: large: integers of more than 64 bits may be kept.
+
+    Raises: Misuse: such an integer, where it may not. ValueError, OverflowError: half of a surrogate pair, an integer
+    that nothing can hold.
+    """
     present = [value for value in values if value is not None]
     if cell.sql == "TEXT":
         "".join(present).encode()
-    if cell.sql == "INTEGER" and present and not (min(present) >= -LARGEST - 1 and max(present) <= LARGEST):
-        raise Misuse(f"{max(present, key=abs)} does not fit in 64 bits: use a Decimal or a str")
+    elif cell.sql == "REAL":
+        if not all_fit([value for value in present if isinstance(value, int)]):
+            return [float(value) if isinstance(value, int) else value for value in values]
+    elif cell.sql == "INTEGER" and not all_fit(present):
+        if not large:
+            raise Misuse(f"{max(present, key=abs)} does not fit in 64 bits: use a str")
+        return [None if value is None else to_cell(value) for value in values]
+    return values
 
 
 def _fits(value: Any, kind: Any, accepts: tuple[type, ...]) -> bool:
@@ -200,16 +216,16 @@ def _fits(value: Any, kind: Any, accepts: tuple[type, ...]) -> bool:
 
 def argument(value: Any) -> Any:
     """A value given with a query, as its cell would be."""
-    if value is None or type(value) in (str, int, float, bytes):
+    if value is None or type(value) in (str, float, bytes):
         return value
     if isinstance(value, enum.Enum):
         return value.value
-    if isinstance(value, bool):
-        return int(value)
+    if isinstance(value, int):
+        return to_cell(int(value))
     for kind in (datetime, date, time, timedelta, Decimal, UUID):
         if isinstance(value, kind):
             encode = _CELLS[kind].encode
             return value if encode is None else encode(value)
-    if isinstance(value, (str, int, float, bytes)):
+    if isinstance(value, (str, float, bytes)):
         return value
     return msgspec.json.encode(value).decode()

@@ -17,12 +17,13 @@ from __future__ import annotations
 import sqlite3
 from decimal import Context, Decimal, InvalidOperation
 
-EXACT = Context(prec=200, traps=[])
+from headwater.stores.integers import LARGEST, MARK
+
+EXACT = Context(prec=5000, traps=[])
 """More digits than any sum of cells has; the caller's context must not round here."""
 
 ZERO = Decimal(0)
 SAFE_DIGITS = 15
-LARGEST = 2**63 - 1
 
 
 def compare(a: str, b: str) -> int:
@@ -30,7 +31,7 @@ def compare(a: str, b: str) -> int:
     if a == b:
         return 0
     try:
-        x, y = Decimal(a), Decimal(b)
+        x, y = number(a), number(b)
         return (x > y) - (x < y)
     except InvalidOperation:
         return (a > b) - (a < b)
@@ -82,9 +83,14 @@ class Sum:
         return self.value()
 
 
+def number(text: str) -> Decimal:
+    """The number of a cell. Raises: InvalidOperation: it is none."""
+    return Decimal(text.removesuffix(MARK))
+
+
 def decimal(text: str) -> Decimal:
     try:
-        return Decimal(text)
+        return number(text)
     except InvalidOperation:
         return ZERO
 

@@ -60,7 +60,7 @@ class SqliteTable:
 
     def __init__(self, schema: TableSchema[Any], variables: int) -> None:
         self.schema = schema
-        self.columns = Columns(schema.title, schema.row, schema.columns)
+        self.columns = Columns(schema.title, schema.row, schema.columns, schema.key)
         names = self.columns.names
         self.table = table_name(schema.name, schema.version)
         self._key = [names.index(name) for name in schema.key]
@@ -123,14 +123,16 @@ class SqliteTable:
         sql = self._select
         if where:
             sql += " WHERE " + " AND ".join(f"{quoted(name)} IS ?" for name in where)
-        terms = [quoted(n.removeprefix("-")) + (" DESC" if n.startswith("-") else "") for n in order]
-        for name in order:
-            self._index(name.removeprefix("-"))
+        terms = [self._term(name.removeprefix("-")) + (" DESC" if name.startswith("-") else "") for name in order]
         sql += " ORDER BY " + ", ".join([*terms, *map(quoted, self.schema.key)])
         if limit is not None:
             sql += " LIMIT ?"
             args.append(limit)
         return sql, args
+
+    def _term(self, name: str) -> str:
+        """What a column is sorted by."""
+        return quoted(name) + (" COLLATE decimal" if self.columns.large(self._index(name)) else "")
 
     def _where(self, size: int) -> str:
         if len(self._key) == 1:

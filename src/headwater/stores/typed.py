@@ -6,13 +6,14 @@ are turned into the field's type as the stores wrote them: decimals and times fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, get_origin
 
 import msgspec
 
 from headwater.errors import Misuse
 from headwater.stores.cells import cell_for
+from headwater.stores.integers import MARK
 from headwater.stores.port import Answer
 from headwater.stores.shapes import without_none
 
@@ -26,15 +27,32 @@ def rows_as(answer: Answer, into: type[T]) -> Iterator[T]:
     """
     if not isinstance(into, msgspec.StructMeta):
         single = len(answer.columns) == 1 and not issubclass(get_origin(into) or into, Mapping)
+        read = _digits if without_none(into)[0] is int else _as_it_is
         for row in answer:
-            yield _converted(row[0] if single else dict(zip(answer.columns, row, strict=True)), into)
+            yield _converted(read(row[0]) if single else dict(zip(answer.columns, row, strict=True)), into)
         return
     fields = {name: field for field in msgspec.structs.fields(into) for name in (field.encode_name, field.name)}
     wanted = [(i, fields[name]) for i, name in enumerate(answer.columns) if name in fields]
-    nested = {field.encode_name for _, field in wanted if not cell_for(without_none(field.type)[0]).accepts}
-    places = [(i, field.encode_name, field.encode_name in nested) for i, field in wanted]
+    places = [(i, field.encode_name, _reader(field.type)) for i, field in wanted]
     for row in answer:
-        yield _converted({name: _unpacked(row[i]) if packed else row[i] for i, name, packed in places}, into)
+        yield _converted({name: read(row[i]) for i, name, read in places}, into)
+
+
+def _reader(annotation: Any) -> Callable[[Any], Any]:
+    """From a cell to what `msgspec` makes the type of."""
+    kind, _ = without_none(annotation)
+    if kind is int:
+        return _digits
+    return _as_it_is if cell_for(kind).accepts else _unpacked
+
+
+def _as_it_is(cell: Any) -> Any:
+    return cell
+
+
+def _digits(cell: Any) -> Any:
+    """An integer of more than 64 bits is kept with a mark."""
+    return cell.removesuffix(MARK) if isinstance(cell, str) else cell
 
 
 def _unpacked(cell: Any) -> Any:
