@@ -31,10 +31,13 @@ def compare(a: str, b: str) -> int:
     if a == b:
         return 0
     try:
-        x, y = number(a), number(b)
-        return (x > y) - (x < y)
+        x, y = Decimal(a), Decimal(b)
     except InvalidOperation:
-        return (a > b) - (a < b)
+        try:
+            x, y = Decimal(a.removesuffix(MARK)), Decimal(b.removesuffix(MARK))
+        except InvalidOperation:
+            return (a > b) - (a < b)
+    return (x > y) - (x < y)
 
 
 class Sum:
@@ -83,16 +86,11 @@ class Sum:
         return self.value()
 
 
-def number(text: str) -> Decimal:
-    """The number of a cell. Raises: InvalidOperation: it is none."""
-    return Decimal(text.removesuffix(MARK))
-
-
 def decimal(text: str) -> Decimal:
     try:
-        return number(text)
+        return Decimal(text)
     except InvalidOperation:
-        return ZERO
+        return decimal(text[: -len(MARK)]) if text.endswith(MARK) else ZERO
 
 
 def as_number(total: Decimal) -> int | float | str:
