@@ -31,12 +31,16 @@ CUSTOMER, DAY = "07592", date(1997, 12, 31)
 @click.option(
     "--on", default="sqlite", metavar="sqlite|kafka|URL", help="The log: a file, a broker started here, or yours."
 )
-@click.option("--db", type=click.Path(path_type=Path), default=Path("shop.db"), help="The file of the log.")
+@click.option(
+    "--db", type=click.Path(path_type=Path, dir_okay=False), default=Path("shop.db"), help="The file of the log."
+)
 @click.option(
     "--file", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=DATA, help="The purchases."
 )
 def main(on: str, db: Path, file: Path) -> None:
     """Imports the purchases of a real CD shop and shows what it earned."""
+    if not db.name:
+        raise click.BadParameter("it names no file", param_hint="--db")
     started, console = time.monotonic(), Console(highlight=False)
     purchases, bad_lines = load(file, db, console)
     if not purchases:
@@ -66,7 +70,10 @@ def main(on: str, db: Path, file: Path) -> None:
 
 
 def load(file: Path, db: Path, console: Console) -> tuple[list[Purchase], int]:
-    """The purchases of the file, and how many lines are none; those go into a report beside the database."""
+    """The purchases of the file, and how many lines are none; those go into a report beside the database.
+
+    Raises: ClickException: the report cannot be written.
+    """
     purchases: list[Purchase] = []
     bad: list[BadLine] = []
     for line in read_purchases(file):
@@ -75,12 +82,22 @@ def load(file: Path, db: Path, console: Console) -> tuple[list[Purchase], int]:
         else:
             purchases.append(line)
     if bad:
-        report_of(db).write_text("".join(f"{line}\n" for line in bad))
+        write_report(report_of(db), bad)
         for line in bad[:5]:
             print(f"left out: {line}", file=sys.stderr)
         if len(bad) > 5:
             print(f"left out: {len(bad) - 5} more lines, see {report_of(db)}", file=sys.stderr)
     return purchases, len(bad)
+
+
+def write_report(report: Path, bad: list[BadLine]) -> None:
+    """Raises: ClickException."""
+    try:
+        report.write_text("".join(f"{line}\n" for line in bad))
+    except OSError as error:
+        raise click.ClickException(
+            f"{len(bad)} lines are no purchases, and {report} cannot be written to name them: {error.strerror}"
+        ) from error
 
 
 def report_of(db: Path) -> Path:

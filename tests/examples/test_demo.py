@@ -114,6 +114,22 @@ def test_a_file_without_purchases_is_refused(tmp_path: Path) -> None:
     assert (demo.process.returncode, errors) == (1, f"Error: {empty} holds no purchase\n")
 
 
+def test_a_report_that_cannot_be_written_is_one_line(tmp_path: Path, file: Path) -> None:
+    file.write_bytes(file.read_bytes() + b" 00004 19970101  two   20.76\n")
+    demo = Demo(tmp_path, "--file", str(file), "--db", "no/such/shop.db")
+    _, errors = demo.process.communicate(timeout=60)
+    told = "1 lines are no purchases, and no/such/shop.left-out.txt cannot be written to name them"
+    assert (demo.process.returncode, errors) == (1, f"Error: {told}: No such file or directory\n")
+
+
+@pytest.mark.parametrize("name", ["", "."])
+def test_a_database_that_is_no_file_is_refused(tmp_path: Path, file: Path, name: str) -> None:
+    demo = Demo(tmp_path, "--file", str(file), "--db", name)
+    _, errors = demo.process.communicate(timeout=60)
+    assert demo.process.returncode == 2
+    assert "Traceback" not in errors
+
+
 def test_every_order_is_paid_and_counts_for_its_customer(shop: hw.Shop, purchases: list[Purchase]) -> None:
     import_all(shop, purchases)
     assert counts(shop) == Counts(len(purchases), len(purchases), len(purchases))
