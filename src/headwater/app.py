@@ -98,7 +98,7 @@ class Running:
         self._given = None if isinstance(log, str) else log
         self._store, self._environment = store, environment
         self._log: Log | None = None
-        self._post: Post | None = None
+        self._desk: Desk | None = None
         self.services: Services | None = None
         self.models: ReadModels | None = None
 
@@ -127,13 +127,13 @@ class Running:
         """Stops the parts, leaves the groups, closes log and stores. Idempotent."""
         if self.services is not None:
             self.services.stop()
-        if self._post is not None:
-            self._post.close()
+        if self._desk is not None:
+            self._desk.close()
         if self.models is not None:
             self.models.close()
         if self._log is not None and self._given is None:
             self._log.close()
-        self.services = self._post = self.models = self._log = None
+        self.services = self._desk = self.models = self._log = None
 
     def _open(self) -> tuple[Desk, ReadModels]:
         if self._log is not None:
@@ -154,9 +154,11 @@ class Running:
             )
             if self._parts:
                 self.services = start_services(app, log, topology, self.models, self._parts, process, environment)
-            self._post = Post(log, topology, client=process, url=self._url, environment=environment)
+            post = Post(log, topology, client=process, url=self._url, environment=environment)
             owners = self.services.owners if self.services is not None else {}
-            desk = Desk(log, topology, app.behaviours, owners, self._post, source=app.name, environment=environment)
+            desk = self._desk = Desk(
+                log, topology, app.behaviours, owners, post, source=app.name, environment=environment
+            )
             if self.services is not None:
                 self.services.wait_ready(READY_S, threading.Event())
         except BaseException:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
-from headwater.client.desk import Desk, Parcel
+from headwater.client.desk import Desk
+from headwater.client.dispatching import Parcel
 from headwater.client.read_models import After, ReadModels
-from headwater.client.receipts import Appending, Receipt, Sending, receipt_of
-from headwater.client.requests import OWNER_CHECK_S, reverting, state_of
+from headwater.client.receipts import Appending, Pending, Receipt, Sending, receipt_of
+from headwater.client.requests import OWNER_CHECK_S, reverting, sending_many, state_of
 from headwater.client.shop import TIMEOUT_S
 from headwater.entities.aggregate import Aggregate
 from headwater.entities.travel import Moment
@@ -49,14 +51,13 @@ class AsyncShop:
     async def send_many(
         self, commands: Iterable[Command | Sending | Appending], *, in_flight: int = 1000, timeout_s: float = TIMEOUT_S
     ) -> AsyncIterator[Receipt | HeadwaterError]:
-        """See `Shop.send_many`."""
-        under_way: list[asyncio.Task[Receipt | HeadwaterError]] = []
-        for command in commands:
-            under_way.append(asyncio.ensure_future(self._outcome(self._desk.parcel(command), timeout_s)))
-            if len(under_way) >= in_flight:
-                yield await under_way.pop(0)
-        for task in under_way:
-            yield await task
+        """See `Shop.send_many`. `commands` is asked in the event loop, and must not make it wait."""
+        desk = self._desk
+        for parcel in sending_many(desk, commands, in_flight):
+            try:
+                yield receipt_of(await self._answer(parcel, timeout_s), desk.log.id)
+            except HeadwaterError as error:
+                yield error
 
     async def append(
         self,
@@ -164,29 +165,36 @@ class AsyncShop:
     # --- waiting without a thread
 
     async def _ask(self, parcel: Parcel, timeout_s: float) -> Reply:
-        loop = asyncio.get_running_loop()
-        settled: asyncio.Future[None] = loop.create_future()
+        self._desk.hand_over(parcel)
+        return await self._answer(parcel, timeout_s)
 
-        def wake() -> None:
-            if not settled.done():
-                settled.set_result(None)
-
-        parcel.pending.callback = lambda pending: loop.call_soon_threadsafe(wake)
-        if self._desk.log.embedded:
-            self._desk.dispatch((parcel,), lead=False)
-        else:
-            await asyncio.to_thread(self._desk.dispatch, (parcel,))
-        waited = 0.0
-        while not settled.done() and waited < timeout_s:
-            share = min(OWNER_CHECK_S, timeout_s - waited)
-            await asyncio.wait((settled,), timeout=share)
-            waited += share
-            if not settled.done() and waited < timeout_s:
-                await asyncio.to_thread(self._desk.check_owner, parcel.entity)
-        return self._desk.finish(parcel.pending, timeout_s)
-
-    async def _outcome(self, parcel: Parcel, timeout_s: float) -> Receipt | HeadwaterError:
+    async def _answer(self, parcel: Parcel, timeout_s: float) -> Reply:
+        pending, waited = parcel.pending, 0.0
+        settled = wakened_by(pending)
         try:
-            return receipt_of(await self._ask(parcel, timeout_s), self._desk.log.id)
-        except HeadwaterError as error:
-            return error
+            while not settled.done() and waited < timeout_s:
+                share = min(OWNER_CHECK_S, timeout_s - waited)
+                await asyncio.wait((settled,), timeout=share)
+                waited += share
+                if not settled.done() and waited < timeout_s:
+                    await asyncio.to_thread(self._desk.check_owner, parcel.entity)
+        finally:
+            self._desk.give_up(pending, timeout_s)  # whoever was cancelled waits no longer either
+        return self._desk.finish(pending, timeout_s)
+
+
+def wakened_by(pending: Pending) -> asyncio.Future[None]:
+    """Done soon after the pending is settled, by whatever thread."""
+    loop = asyncio.get_running_loop()
+    settled: asyncio.Future[None] = loop.create_future()
+
+    def done() -> None:
+        if not settled.done():
+            settled.set_result(None)
+
+    def wake() -> None:
+        with suppress(RuntimeError):  # the loop has ended, and with it who waited
+            loop.call_soon_threadsafe(done)
+
+    pending.wake_by(wake)
+    return settled

@@ -1,18 +1,18 @@
-"""The one logic behind `Shop` and `AsyncShop`: which way a command goes, and how entities are read.
+"""The one logic behind `Shop` and `AsyncShop`: how commands are made ready, and how entities are read.
 
-A command goes to the owner in this process if the log is embedded and the partition is its own, and travels
-otherwise. Everything that is read of an entity afterwards waits until the log shows what this client was
-answered: a reply is proof of the commit, not of its visibility.
+Which way a command goes is the dispatcher's. Everything that is read of an entity afterwards waits until the log
+shows what this client was answered: a reply is proof of the commit, not of its visibility.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
+from headwater.client.dispatching import Dispatcher, Parcel
 from headwater.client.receipts import Appending, Pending, Sending, events_partition
 from headwater.client.replaying import replay
 from headwater.client.travelling import Post
@@ -20,29 +20,20 @@ from headwater.entities.aggregate import Aggregate
 from headwater.entities.behaviour import Behaviour
 from headwater.entities.travel import Moment, as_known_at, as_of, at_version
 from headwater.environment import Environment
-from headwater.errors import HeadwaterError, Misuse, NotFound, Unavailable
-from headwater.log.port import Fenced, Log, NewRecord, TopicPartition
-from headwater.log.topology import Topology, commands_topic, events_topic
+from headwater.errors import Misuse, NotFound, Unavailable, Unknown
+from headwater.log.port import Log, TopicPartition
+from headwater.log.topology import Topology, events_topic
 from headwater.messages.builtin import Append, Get, Reverted
 from headwater.messages.declare import Command, Event, key_of
-from headwater.messages.envelope import Recorded, command_headers
+from headwater.messages.envelope import Recorded
 from headwater.messages.json_codec import JsonCodec
-from headwater.owners.arriving import Arrived, source_text
-from headwater.owners.owner import NotMine, Owner
+from headwater.owners.arriving import Arrived
+from headwater.owners.owner import Owner
 from headwater.owners.replies import Reply
 
 A = TypeVar("A", bound=Aggregate[Any])
 
 VISIBLE_S = 10.0
-
-
-class Parcel:
-    """A command ready to go: encoded once, whichever way it takes."""
-
-    __slots__ = ("arrived", "entity", "pending", "sending")
-
-    def __init__(self, entity: str, arrived: Arrived, pending: Pending, sending: Sending) -> None:
-        self.entity, self.arrived, self.pending, self.sending = entity, arrived, pending, sending
 
 
 class Desk:
@@ -64,7 +55,8 @@ class Desk:
         environment: Environment,
     ) -> None:
         self.log, self.topology, self.behaviours, self.environment = log, topology, behaviours, environment
-        self._owners, self._post, self._source = owners, post, source
+        self._owners, self._post = owners, post
+        self._dispatcher = Dispatcher(log, owners, post, source)
         self._codecs: dict[type, JsonCodec[Any]] = {}
         self._seen: dict[TopicPartition, int] = {}
         self._seen_lock = threading.Lock()
@@ -115,38 +107,37 @@ class Desk:
         )
         return Parcel(entity, arrived, pending, sending)
 
-    def dispatch(self, parcels: Sequence[Parcel], *, lead: bool = True) -> None:
-        """Sends the parcels on their way, in order per entity. Their pendings are settled later, or already.
+    def dispatch(self, parcels: Sequence[Parcel]) -> None:
+        """See `Dispatcher.dispatch`."""
+        self._dispatcher.dispatch(parcels)
 
-        Raises: Unavailable: nobody owns one of the entity types; what was sent before stays sent.
-        """
-        direct: dict[str, list[Arrived]] = {}
-        travelling: dict[str, list[Parcel]] = {}
-        for parcel in parcels:
-            owner = self._owners.get(parcel.entity)
-            if owner is not None and self.log.embedded and owner.owns(parcel.arrived.partition):
-                parcel.arrived.answer = self._answer_of(parcel)
-                direct.setdefault(parcel.entity, []).append(parcel.arrived)
-            else:
-                travelling.setdefault(parcel.entity, []).append(parcel)
-        for entity, commands in direct.items():
-            self._owners[entity].submit(commands, lead=lead)
-        for entity, group in travelling.items():
-            self._post.send(entity, [self._record(parcel) for parcel in group], [parcel.pending for parcel in group])
+    def hand_over(self, parcel: Parcel) -> None:
+        """See `Dispatcher.hand_over`."""
+        self._dispatcher.hand_over(parcel)
 
     def finish(self, pending: Pending, waited_s: float) -> Reply:
         """The reply of a pending that was waited for. Raises: what the command was answered with, Unknown,
         Unavailable when its owner is gone."""
-        if pending.result is None:
-            self._post.forget(pending)
-        reply = pending.reply(waited_s)
+        self.give_up(pending, waited_s)
+        reply = pending.reply()
         self._note(reply)
         return reply
+
+    def give_up(self, pending: Pending, waited_s: float) -> None:
+        """Waits no longer: without an answer up to now, what became of the command is Unknown."""
+        if pending.result is None:
+            self._post.forget(pending)
+            pending.settle(Unknown(pending.command_id, waited_s))
 
     def check_owner(self, entity: str) -> None:
         """Raises: Unavailable: nobody owns the entity type."""
         if entity not in self._owners:
             self._post.check_owner(entity)
+
+    def close(self) -> None:
+        """Sends no more. Who still waits is answered with Unavailable."""
+        self._dispatcher.close()
+        self._post.close()
 
     # --- entities
 
@@ -214,43 +205,6 @@ class Desk:
                 [command], type_field="commandType", version_field="commandVersion"
             )
         return codec
-
-    def _answer_of(self, parcel: Parcel) -> Callable[[Reply | HeadwaterError], None]:
-        pending = parcel.pending
-
-        def answer(result: Reply | HeadwaterError) -> None:
-            # An owner that lost the partition has written nothing: the command travels to the new one.
-            if isinstance(result, NotMine | Fenced):
-                threading.Thread(target=self._travel, args=(parcel, result), daemon=True).start()
-            else:
-                pending.settle(result)
-            parcel.arrived.answer = None  # it refers to this function: without this, both would live on
-
-        return answer
-
-    def _travel(self, parcel: Parcel, why: HeadwaterError) -> None:
-        if isinstance(why, NotMine) and why.stopped is not None:
-            parcel.pending.settle(Unavailable(str(why)))
-            return
-        try:
-            self._post.send(parcel.entity, [self._record(parcel)], [parcel.pending])
-        except HeadwaterError as error:
-            parcel.pending.settle(error)
-
-    def _record(self, parcel: Parcel) -> NewRecord:
-        arrived, sending = parcel.arrived, parcel.sending
-        headers = command_headers(
-            id=arrived.id,
-            source=self._source,
-            type=type(sending.command).__hw__.wire_name,
-            subject=arrived.key.decode(),
-            time=sending.time,
-            actor=sending.actor,
-            hw_client=self._post.client,
-            hw_expected=sending.expected_version,
-            hw_source=None if sending.source is None else source_text(sending.source),
-        )
-        return NewRecord(commands_topic(parcel.entity), arrived.partition, arrived.key, arrived.value, headers)
 
     def _note(self, reply: Reply) -> None:
         """Remembers how far the events must be readable for this client to see what it was answered."""

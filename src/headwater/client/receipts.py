@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from headwater.entities.aggregate import Aggregate
-from headwater.errors import HeadwaterError, Unknown
+from headwater.errors import HeadwaterError
 from headwater.log.port import TopicPartition
 from headwater.log.topology import events_topic
 from headwater.messages.declare import Command, Event
@@ -95,44 +95,50 @@ answered as often, in order."""
 
 
 class Pending:
-    """A command under way. `settle` is called from any thread; the first call counts. `callback`, set before
-    the command is sent, is called then. `question` is what its answer will name, if it travels. One thread
-    waits at a time."""
+    """A command under way. `settle` is called from any thread; the first call counts. `landed`, set before the
+    command travels, is called then. `question` is what its answer will name, if it travels. One caller waits at
+    a time."""
 
-    __slots__ = ("_waiter", "callback", "command_id", "question", "result")
+    __slots__ = ("_wake", "command_id", "landed", "question", "result")
 
     def __init__(self, command_id: str) -> None:
         self.command_id = command_id
         self.question: Question | None = None
         self.result: Reply | HeadwaterError | None = None
-        self.callback: Callable[[Pending], object] | None = None
-        # Made by who waits: of many commands under way, most are answered before anybody does.
-        self._waiter: threading.Lock | None = None
+        self.landed: Callable[[Pending], object] | None = None
+        # Set by who waits: of many commands under way, most are answered before anybody does.
+        self._wake: Callable[[], object] | None = None
 
     def settle(self, result: Reply | HeadwaterError) -> None:
         if self.result is not None:
             return
-        # In this order: who begins to wait meanwhile shows its lock first and looks at the result then.
+        # In this order: who begins to wait meanwhile says how to be woken first and looks at the result then.
         self.result = result
-        waiter = self._waiter
-        if waiter is not None:
-            waiter.release()
-        if self.callback is not None:
-            self.callback(self)
+        wake = self._wake
+        if wake is not None:
+            wake()
+        if self.landed is not None:
+            self.landed(self)
 
     def wait(self, timeout_s: float) -> None:
         """Waits for `settle`; comes back without a result when it did not happen in time."""
         waiter = threading.Lock()
         waiter.acquire()
-        self._waiter = waiter
+        self._wake = waiter.release
         if self.result is None:
             waiter.acquire(timeout=timeout_s)
+        self._wake = None
 
-    def reply(self, waited_s: float) -> Reply:
-        """The answer. Raises: Unknown: there is none yet; or what the command was answered with."""
+    def wake_by(self, wake: Callable[[], object]) -> None:
+        """Has `wake` called, which may happen twice, when the command is answered, or now if it is already."""
+        self._wake = wake
+        if self.result is not None:
+            wake()
+
+    def reply(self) -> Reply:
+        """The answer. Raises: what the command was answered with."""
         result = self.result
-        if result is None:
-            raise Unknown(self.command_id, waited_s)
+        assert result is not None, "nobody asks for the answer before it is there"
         if isinstance(result, HeadwaterError):
             raise result
         error = result.error()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import msgspec
 
-from headwater.client.desk import Desk, Parcel
-from headwater.client.receipts import Receipt, receipt_of
+from headwater.client.desk import Desk
+from headwater.client.dispatching import Parcel
+from headwater.client.receipts import Appending, Sending
 from headwater.entities.aggregate import Aggregate
 from headwater.entities.behaviour import Behaviour
 from headwater.entities.travel import Moment
-from headwater.errors import HeadwaterError, NotFound
+from headwater.errors import NotFound
 from headwater.messages.builtin import Reverted
+from headwater.messages.declare import Command
 from headwater.owners.replies import Reply
 
 A = TypeVar("A", bound=Aggregate[Any])
@@ -21,8 +25,14 @@ OWNER_CHECK_S = 1.5
 """How long an answer may take before the owner is looked for again: a lost owner is told within two seconds."""
 
 
+def ask(desk: Desk, parcel: Parcel, timeout_s: float) -> Reply:
+    """Dispatches a parcel and waits for its answer. Raises: as `Shop.send`."""
+    desk.dispatch((parcel,))
+    return finish(desk, parcel, timeout_s)
+
+
 def finish(desk: Desk, parcel: Parcel, timeout_s: float) -> Reply:
-    """Waits for the answer of a dispatched parcel. Raises: as `Shop.send`."""
+    """Waits for the answer of a parcel that is under way. Raises: as `Shop.send`."""
     waited = 0.0
     pending = parcel.pending
     while pending.result is None and waited < timeout_s:
@@ -34,12 +44,27 @@ def finish(desk: Desk, parcel: Parcel, timeout_s: float) -> Reply:
     return desk.finish(pending, timeout_s)
 
 
-def outcome_of(desk: Desk, parcel: Parcel, timeout_s: float, log_id: str) -> Receipt | HeadwaterError:
-    """The outcome of one of many: refusals as values."""
+def sending_many(desk: Desk, commands: Iterable[Command | Sending | Appending], in_flight: int) -> Iterator[Parcel]:
+    """Sends commands and gives their parcels back in order: each is to be waited for before the next is asked for.
+
+    Each command is handed over as soon as it is given, so a slow iterable holds none of them back; of a quick one
+    those are sent together that came while the ones before were being sent. What the iterable raises, and
+    the Misuse of an item that cannot be sent, is raised after the parcels that are under way.
+    """
+    under_way: deque[Parcel] = deque()
+    failure: Exception | None = None
     try:
-        return receipt_of(finish(desk, parcel, timeout_s), log_id)
-    except HeadwaterError as error:
-        return error
+        for command in commands:
+            parcel = desk.parcel(command)
+            desk.hand_over(parcel)
+            under_way.append(parcel)
+            while under_way and (len(under_way) >= in_flight or under_way[0].pending.result is not None):
+                yield under_way.popleft()
+    except Exception as error:  # noqa: BLE001 # raised again below
+        failure = error
+    yield from under_way
+    if failure is not None:
+        raise failure
 
 
 def state_of(behaviour: Behaviour[A], reply: Reply) -> A:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 from headwater.client.desk import Desk
 from headwater.client.read_models import After, ReadModels
 from headwater.client.receipts import Appending, Receipt, Sending, receipt_of
-from headwater.client.requests import finish, outcome_of, reverting, state_of
+from headwater.client.requests import ask, finish, reverting, sending_many, state_of
 from headwater.entities.aggregate import Aggregate
 from headwater.entities.travel import Moment
 from headwater.errors import HeadwaterError, NotFound
@@ -51,35 +50,25 @@ class Shop:
         """
         desk = self._desk
         parcel = desk.pack(Sending(command, command_id, expected_version, time, actor))
-        desk.dispatch((parcel,))
-        return receipt_of(finish(desk, parcel, timeout_s), desk.log.id)
+        return receipt_of(ask(desk, parcel, timeout_s), desk.log.id)
 
     def send_many(
         self, commands: Iterable[Command | Sending | Appending], *, in_flight: int = 1000, timeout_s: float = TIMEOUT_S
     ) -> Iterator[Receipt | HeadwaterError]:
         """Sends many commands and yields their outcomes in the order of the commands.
 
-        Commands for one entity are carried out in order. A refusal is yielded, not raised, so one command does
-        not stop the others. Arguments: in_flight: how many may be without an answer; timeout_s: for each.
-        Raises: Unavailable: nobody owns the entity type.
+        Commands for one entity are carried out in order, and each is sent when it is given, however long the next
+        one takes. A refusal is yielded, not raised, and so is every other error that answers a command: one does
+        not stop the others. Arguments: in_flight: how many may be without an answer, at most; timeout_s: for each.
+        Raises: Misuse: an item that cannot be sent, after the outcomes of all that were given before it; so is
+        what `commands` raises.
         """
-        desk, log_id = self._desk, self._desk.log.id
-        under_way: deque[Any] = deque()
-        group: list[Any] = []
-        for command in commands:
-            group.append(desk.parcel(command))
-            if len(group) < max(1, in_flight // 4):
-                continue
-            desk.dispatch(group)
-            under_way += group
-            group = []
-            while len(under_way) > in_flight or (under_way and under_way[0].pending.result is not None):
-                yield outcome_of(desk, under_way.popleft(), timeout_s, log_id)
-        if group:
-            desk.dispatch(group)
-            under_way += group
-        while under_way:
-            yield outcome_of(desk, under_way.popleft(), timeout_s, log_id)
+        desk = self._desk
+        for parcel in sending_many(desk, commands, in_flight):
+            try:
+                yield receipt_of(finish(desk, parcel, timeout_s), desk.log.id)
+            except HeadwaterError as error:
+                yield error
 
     def append(
         self,
@@ -104,8 +93,7 @@ class Shop:
             time=time,
             actor=actor,
         )
-        desk.dispatch((parcel,))
-        return receipt_of(finish(desk, parcel, timeout_s), desk.log.id)
+        return receipt_of(ask(desk, parcel, timeout_s), desk.log.id)
 
     def outcome(
         self, aggregate: type[Aggregate[Any]], entity_id: str, command_id: str, *, timeout_s: float = TIMEOUT_S
@@ -116,8 +104,7 @@ class Shop:
         """
         desk = self._desk
         parcel = desk.get(desk.behaviour(aggregate), entity_id, command_id)
-        desk.dispatch((parcel,))
-        reply = finish(desk, parcel, timeout_s)
+        reply = ask(desk, parcel, timeout_s)
         return receipt_of(reply, desk.log.id) if reply.command_id == command_id else None
 
     def get(
@@ -140,8 +127,7 @@ class Shop:
         if moment.past:
             return desk.past(behaviour, entity_id, moment)
         parcel = desk.get(behaviour, entity_id)
-        desk.dispatch((parcel,))
-        return state_of(behaviour, finish(desk, parcel, timeout_s))
+        return state_of(behaviour, ask(desk, parcel, timeout_s))
 
     def find(self, aggregate: type[A], entity_id: str, **moment: Any) -> A | None:
         """As `get`, but None where there is no such entity."""
@@ -154,8 +140,7 @@ class Shop:
         """How many events the entity has; 0 if it was never there."""
         desk = self._desk
         parcel = desk.get(desk.behaviour(aggregate), entity_id)
-        desk.dispatch((parcel,))
-        return finish(desk, parcel, timeout_s).version
+        return ask(desk, parcel, timeout_s).version
 
     def history(self, aggregate: type[Aggregate[E]], entity_id: str) -> list[Recorded[E]]:
         """All events of an entity with what is known of each, in order; empty if it was never there."""
@@ -185,8 +170,7 @@ class Shop:
         """
         desk = self._desk
         parcel = reverting(desk, desk.behaviour(aggregate), entity_id, to_version, actor, command_id)
-        desk.dispatch((parcel,))
-        return receipt_of(finish(desk, parcel, timeout_s), desk.log.id)
+        return receipt_of(ask(desk, parcel, timeout_s), desk.log.id)
 
     # --- read models
 

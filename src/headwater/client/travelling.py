@@ -20,6 +20,9 @@ OWNER_SEEN_S = 1.0
 """How long a look at a group's members, or an answer from one of them, is believed."""
 
 
+CLOSED = "the client was closed before an answer came"
+
+
 class Waiting:
     """Who waits for which answer. Thread-safe."""
 
@@ -129,7 +132,7 @@ class Post:
         self._closed.set()
         if self._thread is not None:
             self._thread.join()
-        self._waiting.end(Unavailable("the client was closed before an answer came"))
+        self._waiting.end(Unavailable(CLOSED))
 
     def _listen(self, entity: str) -> None:
         with self._lock:

@@ -7,12 +7,13 @@ in a store.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import TracebackType
 
 from headwater.app import App
-from headwater.client.desk import Desk, Parcel
+from headwater.client.desk import Desk
+from headwater.client.dispatching import Parcel
 from headwater.client.read_models import ReadModels
+from headwater.client.receipts import Sending
 from headwater.client.shop import Shop
 from headwater.client.travelling import Post
 from headwater.environment import Environment
@@ -36,12 +37,12 @@ class InMemory:
             topology.ensure(command_families(), partitions=app.partitions)
         self._models = ReadModels.open(app.name, app.projections, [], log, topology, "memory://", environment)
         self._services = make_services(app, log, topology, self._models, [part], CLIENT, environment)
-        self._post = Post(log, topology, client=CLIENT, url="memory://", environment=environment)
+        post = Post(log, topology, client=CLIENT, url="memory://", environment=environment)
         owners = self._services.owners
-        desk = UnpackingDesk(
-            log, topology, app.behaviours, owners, self._post, source=app.name, environment=environment
+        self._desk = UnpackingDesk(
+            log, topology, app.behaviours, owners, post, source=app.name, environment=environment
         )
-        self.shop = self.sender = Shop(desk, self._models)
+        self.shop = self.sender = Shop(self._desk, self._models)
         self._members = [(loop, loop.join()) for loop in self._services.loops]
         self.catch_up()
 
@@ -54,7 +55,7 @@ class InMemory:
         for _, member in self._members:
             member.close()
         self._services.stop()
-        self._post.close()
+        self._desk.close()
         self._models.close()
 
     def catch_up(self) -> None:
@@ -76,11 +77,11 @@ class InMemory:
 class UnpackingDesk(Desk):
     """A desk whose owners in this process get the bytes of a command only, not the object that was sent."""
 
-    def dispatch(self, parcels: Sequence[Parcel], *, lead: bool = True) -> None:
-        """As `Desk.dispatch`."""
-        for parcel in parcels:
-            parcel.arrived.message = None
-        super().dispatch(parcels, lead=lead)
+    def pack(self, sending: Sending, target: tuple[str, str] | None = None) -> Parcel:
+        """As `Desk.pack`."""
+        parcel = super().pack(sending, target)
+        parcel.arrived.message = None
+        return parcel
 
 
 def command_families() -> list[str]:
