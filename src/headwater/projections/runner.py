@@ -29,7 +29,9 @@ from headwater.stores.port import RunnerNote, RunnerState, Store
 
 logger = logging.getLogger("headwater.projections")
 
-BATCH_RECORDS = 5000
+BATCH_RECORDS = 10_000
+"""A row is written once per batch, however many of its events change it. When there is little to do, a batch is small."""
+
 SHADOW_S = 5.0
 
 Stops = dict[TopicPartition, tuple[int, HeadwaterError]]
