@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from urllib.parse import urlsplit
+
+from headwater.log.opening import sqlite_path
 
 
 def store_url_for(log_url: str, app: str, store: str | None) -> str:
@@ -11,14 +12,14 @@ def store_url_for(log_url: str, app: str, store: str | None) -> str:
 
     `store`, if given. Else beside the log: in memory for `memory://`; in `shop.models.db` for
     `sqlite:///shop.db` (a file of its own: read models are derived, and can be deleted while the log's file
-    stays the only truth); in `<app>.models.db` in the current directory for Kafka.
+    stays the only truth); in `<app>.models.db` in the current directory for Kafka. Raises: Misuse: a wrong address.
     """
     if store is not None:
         return store
-    parts = urlsplit(log_url)
-    if parts.scheme == "memory":
+    scheme = log_url.partition("://")[0]
+    if scheme == "memory":
         return "memory://"
-    if parts.scheme == "sqlite":
-        path = PurePosixPath(parts.path[1:])
+    if scheme == "sqlite":
+        path = PurePosixPath(sqlite_path(log_url))
         return f"sqlite:///{path.with_suffix('.models.db')}"
     return f"sqlite:///{app}.models.db"

@@ -43,6 +43,20 @@ ON_THEIR_OWN = {
     "no address at all": Mistake("topics --on bank.db", r"'bank.db' is no address of a log", USAGE, "hw topics"),
     "unknown scheme": Mistake("topics --on mysql://h", r"no log is called 'mysql'", USAGE, "hw topics --help"),
     "file as a host": Mistake("topics --on sqlite://bank.db", r"sqlite:///shop.db", USAGE, "hw topics --help"),
+    "options of a file": Mistake(
+        "topics --on 'sqlite:///bank.db?mode=ro'",
+        r"has no options, so '\?mode=ro' means nothing; write sqlite:///bank.db,",
+        USAGE,
+        "hw topics --help",
+    ),
+    "options of a file to be made": Mistake(
+        "run bankapp:app --on 'sqlite:///a b.db?x=1'", r"write sqlite:///a b.db,", USAGE, "hw run --help"
+    ),
+    "a part of a file": Mistake("topics --on 'sqlite:///bank.db#1'", r"'#1' means nothing", USAGE, "hw topics --help"),
+    "options of a store": Mistake(
+        f"run bankapp:app {ON} --store 'sqlite:///m.db?x=1'", r"write sqlite:///m.db,", USAGE, "hw run --help"
+    ),
+    "no file named": Mistake("topics --on sqlite:///", r"a file is named by sqlite:///shop.db", USAGE, "hw topics"),
     "no broker": Mistake("topics --on kafka://", r"names no broker", USAGE, "hw topics --help"),
     "a log in memory": Mistake("topics --on memory://", r"lives and ends with the process", USAGE, "hw topics --on"),
     "no such file": Mistake(f"topics {ON}", r"there is no log sqlite:///bank.db", WAITING, "hw run MODULE:APP --on"),
@@ -89,6 +103,9 @@ ON_THEIR_OWN = {
         "topics --on kafka://localhost:port", r"'localhost:port' is no broker", USAGE, "hw topics"
     ),
 }
+
+MADE = {"__pycache__", "bank.db"}
+"""What a mistake may leave: the log of the app that was named."""
 
 WITH_A_BANK = {
     "unknown command": Mistake("send Opn '{}'", r"no command 'Opn'; did you mean Open\?", USAGE, "hw send --help"),
@@ -183,7 +200,9 @@ def test_a_mistake_is_told_with_the_command_to_type_next(mistake: Mistake, shell
     (directory / "needing.py").write_text("import not_there\n")
     (directory / "taken").mkdir()
     (directory / "taken" / "file").touch()
+    before = set(directory.iterdir())
     check(shell, mistake)
+    assert {path.name for path in set(directory.iterdir()) - before} <= MADE
     assert (directory / "notes.txt").read_text().startswith("no database"), "somebody else's file was touched"
 
 

@@ -39,11 +39,11 @@ def connected(project: Project, app: App, *, read_models: bool = False) -> Itera
 
 def _store(project: Project, app: App) -> str:
     """The address of the app's read models. Raises: Unavailable: nobody has made them yet."""
+    from headwater.log.opening import sqlite_path
     from headwater.settings import store_url_for
 
     url = store_url_for(project.on, app.name, project.store)
-    path = url.removeprefix("sqlite:///")
-    if path and path != url and not Path(path).exists():
+    if url.startswith("sqlite://") and not Path(sqlite_path(url)).exists():
         raise advised(Unavailable(f"there are no read models at {url}: no app has made them yet"), project.run_command)
     return url
 

@@ -97,9 +97,13 @@ class Project:
 
     @property
     def file(self) -> Path | None:
-        """The file of the log; None: it is none."""
-        path = self.on.removeprefix("sqlite:///")
-        return Path(path) if path and path != self.on else None
+        """The file of the log; None: it is none. Raises: Misuse: the address names it wrongly."""
+        if not self.on.startswith("sqlite://"):
+            return None
+
+        from headwater.log.opening import sqlite_path
+
+        return Path(sqlite_path(self.on))
 
     def load(self) -> App:
         """Imports the app. Raises: Misuse: there is no such module or attribute, or importing it fails."""

@@ -31,19 +31,17 @@ def open_log(url: str) -> Log:
     scheme, separator, _ = url.partition("://")
     if not separator:
         raise Misuse(f"{url!r} is no address of a log; write {FORMS}")
-    parts = urlsplit(url)
     if scheme == "memory":
         from headwater.log.memory import MemoryLog
 
         return MemoryLog()
     if scheme == "sqlite":
-        path = parts.path[1:]
-        if parts.netloc or not path:
-            raise Misuse(f"{url!r}: a file is named by sqlite:///shop.db, or sqlite:////absolute/path/shop.db")
+        path = sqlite_path(url)
         from headwater.log.sqlite import SqliteLog
 
         return SqliteLog(path)
     if scheme == "kafka":
+        parts = urlsplit(url)
         if not parts.netloc:
             raise Misuse(f"{url!r} names no broker; write kafka://host:9092")
         _check_ports(url, parts.netloc)
@@ -52,6 +50,24 @@ def open_log(url: str) -> Log:
 
         return KafkaLog(parts.netloc, **options)
     raise Misuse(f"no log is called {scheme!r}; write {FORMS}")
+
+
+def sqlite_path(url: str) -> str:
+    """The path in the address of an SQLite file, as it stands there: nothing in it is decoded.
+
+    Raises: Misuse: it names no file, or has options, which there are none of.
+    """
+    path = url.removeprefix("sqlite:///")
+    if path == url or not path:
+        raise Misuse(f"{url!r}: a file is named by sqlite:///shop.db, or sqlite:////absolute/path/shop.db")
+    for sign in "?#":
+        name, found, rest = path.partition(sign)
+        if found:
+            raise Misuse(
+                f"{url!r}: the address of an SQLite file has no options, so {sign + rest!r} means nothing; "
+                f"write sqlite:///{name}, and give a file whose name has a {sign} another one"
+            )
+    return path
 
 
 def _options(url: str, query: str) -> dict[str, str]:
