@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 import click
@@ -42,9 +44,8 @@ def command(
     project = Project(app, on, store)
     parts = _parts(only)
     url, found = project.on, project.load()
-    stop = _stop_signal()
     running = found.run(url, only=parts, store=project.store)
-    with project.reaching(), running:
+    with _stop_signal() as stop, project.reaching(), running:
         assert running.services is not None
         about = {"app": found.name, "on": url, "parts": ",".join(parts), "pid": os.getpid()}
         _say(form, {"state": "running", **about}, f"{found.name} runs on {url}: {', '.join(parts)}; Ctrl-C stops it")
@@ -67,11 +68,17 @@ def _parts(only: str | None) -> tuple[Part, ...]:
     return cast("tuple[Part, ...]", tuple(wanted))
 
 
-def _stop_signal() -> threading.Event:
-    stop = threading.Event()
+@contextmanager
+def _stop_signal() -> Iterator[threading.Event]:
+    """Set by Ctrl-C and SIGTERM, which do nothing else meanwhile."""
+    stop, before = threading.Event(), {}
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
+        before[number] = signal.signal(number, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _watch(services: Services, stop: threading.Event) -> bool:
