@@ -56,6 +56,7 @@ class Handler:
         self.calls: list[str] = []
         self.seen: list[bytes | None] = []
         self.failing: list[BaseException] = []
+        self.failures: dict[int, str] = {}
 
     def assigned(self, partitions: Sequence[TopicPartition]) -> Positions:
         self.calls.append("assigned")
@@ -273,6 +274,28 @@ def test_a_handler_that_cannot_forget_does_not_end_the_loop(handler: Handler) ->
     with running(handler) as loop:
         eventually(lambda: handler.seen == [b"1"])
         assert loop.status.owned == {P0}
+
+
+def test_partitions_that_a_handler_leaves_are_in_the_status_while_the_others_go_on(handler: Handler) -> None:
+    class Picky(Handler):
+        def handle(self, batch: Batch, fence: Fence) -> None:
+            super().handle(batch, fence)
+            self.failures[0] = "nonsense at offset 0"
+
+        def revoked(self, partitions: Sequence[TopicPartition]) -> None:
+            super().revoked(partitions)
+            self.failures.clear()
+
+    handler = Picky(handler.log)
+    with running(handler) as loop:
+        write(handler.log, b"1")
+        eventually(lambda: loop.status.stopped == {0: "nonsense at offset 0"})
+        assert loop.status.alive
+        handler.failures.clear()  # somebody else has mended it
+        eventually(lambda: loop.status.stopped == {})
+        write(handler.log, b"2")
+        eventually(lambda: loop.status.stopped)
+    assert loop.status.stopped == {}
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

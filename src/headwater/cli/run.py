@@ -99,15 +99,15 @@ def _watch(services: Services, stop: threading.Event) -> bool:
 
 
 def _troubles(services: Services) -> dict[str, tuple[str, str]]:
-    """Part -> (state, failure), of each part that does not run and each partition that its owner has stopped."""
+    """Part -> (state, failure), of each part that does not run and each partition that it has left."""
     found: dict[str, tuple[str, str]] = {
         status.name: (status.state, " ".join(status.last_failure.split()))
         for status in services.statuses
         if status.last_failure is not None and status.state in ("retrying", "failed")
     }
-    for owner in services.owners.values():
-        for partition, text in sorted(dict(owner.failures).items()):
-            found[f"{owner.entity}-owner, partition {partition}"] = ("stopped", " ".join(text.split()))
+    for status in services.statuses:
+        for partition, text in sorted(status.stopped.items()):
+            found[f"{status.name}, partition {partition}"] = ("stopped", " ".join(text.split()))
     return found
 
 

@@ -6,7 +6,7 @@ recognises a repetition by. Forwarded records and the position behind them are o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from headwater.errors import BadData, Failed, HeadwaterError, Misuse
 from headwater.log.limits import check_size
@@ -33,6 +33,11 @@ class Forwarder:
         }
         self._target = commands_topic(shape.entity)
         self._writer = log.writer(name)
+
+    @property
+    def failures(self) -> Mapping[int, str]:
+        """None: what it cannot go on with stops all of it."""
+        return {}
 
     def assigned(self, partitions: Sequence[TopicPartition]) -> Positions:
         self._log.settle(self.group, partitions)

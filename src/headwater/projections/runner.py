@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -30,7 +30,7 @@ from headwater.stores.port import RunnerNote, RunnerState, Store
 logger = logging.getLogger("headwater.projections")
 
 BATCH_RECORDS = 10_000
-"""A row is written once per batch, however many of its events change it. When there is little to do, a batch is small."""
+"""A row is written once per batch, however many of its events change it. Where there is little to do, it is short."""
 
 SHADOW_S = 5.0
 
@@ -78,6 +78,11 @@ class ProjectionRunner:
         )
         self._status = loop.status
         return loop
+
+    @property
+    def failures(self) -> Mapping[int, str]:
+        """None: what it cannot go on with stops all of it."""
+        return {}
 
     def assigned(self, partitions: Sequence[TopicPartition]) -> Positions:
         """Where the store stands; the beginning, where it never was."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -34,6 +34,11 @@ State = Literal["starting", "running", "retrying", "failed", "stopped"]
 
 class BatchHandler(Protocol):
     """What the loop feeds. All calls come from the loop's thread."""
+
+    @property
+    def failures(self) -> Mapping[int, str]:
+        """Partitions that a handler does not go on with, by itself, and why: it leaves them and does the others."""
+        ...
 
     def assigned(self, partitions: Sequence[TopicPartition]) -> Positions:
         """Restores what is needed for newly owned partitions and says where reading starts."""
@@ -56,6 +61,7 @@ class BatchHandler(Protocol):
 class Status:
     """What a reader is doing, for whoever asks why something is late. Written by the loop, read by anybody.
 
+    `stopped` has the partitions that the handler left while it goes on with the others, and why (see `BatchHandler`).
     `thread` is the one that it runs on; None: it was not started, or somebody else takes its turns.
     """
 
@@ -64,6 +70,7 @@ class Status:
     last_failure: str | None = None
     owned: frozenset[TopicPartition] = frozenset()
     reached: dict[TopicPartition, int] = field(default_factory=dict)
+    stopped: dict[int, str] = field(default_factory=dict)
     thread: threading.Thread | None = None
 
     @property
@@ -175,6 +182,7 @@ class ReadingLoop:
             self._wake()
         else:
             self._handler.idle(member.fence())
+        self.status.stopped = dict(self._handler.failures)
         if not batch.assigned:  # to be given partitions says nothing yet about the work on them
             self._pause_s = FIRST_PAUSE_S
         return bool(batch.records or batch.reached or batch.assigned)
@@ -198,6 +206,7 @@ class ReadingLoop:
         owned, self.status.owned = self.status.owned, frozenset()
         if owned:
             self._handler.revoked(sorted(owned))
+        self.status.stopped = dict(self._handler.failures)
 
     def _note(self, state: State, error: Exception) -> None:
         text = f"{type(error).__name__}: {error}"
