@@ -25,6 +25,8 @@ class Total(hw.Projection):
 def test_an_app_that_is_10_000_events_behind_writes_their_row_once(tmp_path: Path) -> None:
     app = hw.App("shop", aggregates=[Order], projections=[Total], partitions=1)
     log, store = f"sqlite:///{tmp_path}/log.db", f"sqlite:///{tmp_path}/views.db"
+    with app.run(log, store=store):
+        pass  # the tables are made
     with app.run(log, only=["commands"], store=store) as shop:
         orders = [PlaceOrder(f"o{n}", Decimal("0.01")) for n in range(10_000)]
         receipts = [answer for answer in shop.send_many(orders) if isinstance(answer, Receipt)]
