@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.log.memory import MemoryLog
@@ -67,6 +67,7 @@ def sold(history: Iterable[TradeEvent]) -> list[Sold]:
     return [found[key] for key in sorted(found)]
 
 
+@settings(deadline=None)
 @given(
     parts=st.lists(st.tuples(st.lists(events, max_size=8), st.integers(1, 10)), max_size=5),
     gaps=st.booleans(),
@@ -90,6 +91,7 @@ def test_rows_are_the_fold_of_the_prefix(
     assert goods.store.rows(table_of(Sold)) == sold(history)
 
 
+@settings(deadline=None)
 @given(st.lists(events, max_size=12), st.integers(1, 4), st.integers(0, 12))
 def test_after_any_batch_the_position_says_what_the_rows_hold(
     history: list[TradeEvent], batch_records: int, batches: int

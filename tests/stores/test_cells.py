@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.errors import Misuse
@@ -50,6 +50,7 @@ TABLE = TableSchema("everything", 1, Everything, ("day", "shop", "number", "id")
 P = TopicPartition("t", 0)
 
 
+@settings(deadline=None)
 @given(st.lists(everything, max_size=5, unique_by=lambda row: (row.day, row.shop, row.number, row.id)))
 def test_rows_come_back_equal(rows: list[Everything]) -> None:
     store = MemoryStore()
@@ -72,6 +73,7 @@ def write(kind: Any, value: Any) -> Any:
     return store.rows(schema)[0].value  # type: ignore[attr-defined] # a field made above
 
 
+@settings(deadline=None)
 @given(st.lists(moments, min_size=2, max_size=6))
 def test_texts_of_times_sort_as_the_times(times: list[datetime]) -> None:
     row = msgspec.defstruct("Row", [("id", int), ("at", datetime)])

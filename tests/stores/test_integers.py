@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.errors import Misuse
@@ -43,6 +43,7 @@ def ask(store: MemoryStore, sql: str, into: Any, *arguments: object) -> list[Any
     return list(rows_as(store.query(sql, arguments), into))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(), max_size=5), st.none() | st.integers())
 def test_they_come_back_equal(numbers: list[int], maybe: int | None) -> None:
     rows = [Row(n, number, maybe) for n, number in enumerate(numbers)]
@@ -56,6 +57,7 @@ def test_they_come_back_equal(numbers: list[int], maybe: int | None) -> None:
     store.close()
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(min_value=-(2**63)), min_size=2, max_size=6))
 def test_rows_are_sorted_by_value(numbers: list[int]) -> None:
     store = store_of(*(Row(n, number) for n, number in enumerate(numbers)))
