@@ -60,6 +60,14 @@ ON_THEIR_OWN = {
     "no broker": Mistake("topics --on kafka://", r"names no broker", USAGE, "hw topics --help"),
     "a log in memory": Mistake("topics --on memory://", r"lives and ends with the process", USAGE, "hw topics --on"),
     "no such file": Mistake(f"topics {ON}", r"there is no log sqlite:///bank.db", WAITING, "hw run MODULE:APP --on"),
+    "an empty file": Mistake(
+        "topics --on sqlite:///empty.db", r"no log sqlite:///empty.db: the file is empty", WAITING, "hw run MODULE:APP"
+    ),
+    "a module that ends the program": Mistake(
+        f"run ending:app {ON}", r"ending cannot be imported: it ends the program \(ending.py, line 2\)", USAGE, "hw run"
+    ),
+    "project without a name": Mistake("new .", r"'\.' is no name for a project", USAGE, "hw new shop"),
+    "project above": Mistake("new ..", r"'\.\.' is no name for a project", USAGE, "hw new shop"),
     "no such directory": Mistake(
         "run bankapp:app --on sqlite:///no/such/bank.db", r"no/such", WAITING, "hw topics --on"
     ),
@@ -137,13 +145,31 @@ WITH_A_BANK = {
     "moment after the last year": Mistake(
         "get account 1 --as-of 9999-12-31T23:59:59-14:00", r"outside of the years 1 to 9999", USAGE, "hw get --help"
     ),
-    "no time to wait": Mistake(f"{OPEN} --timeout 0", r"--timeout", USAGE, "hw send --help"),
+    "no time to wait": Mistake(f"{OPEN} --timeout 0", r"'0' is no time to wait", USAGE, "hw send --help"),
+    "no number to wait": Mistake(f"{OPEN} --timeout nan", r"'nan' is no time to wait", USAGE, "hw send --help"),
+    "waiting for ever": Mistake("query 'SELECT 1' --timeout inf", r"'inf' is no time to wait", USAGE, "hw query"),
+    "another command in the JSON": Mistake(
+        """send Open '{"commandType":"Rename","accountId":"1","owner":"ann"}'""",
+        r"Open was to be sent, and the JSON says that it is 'Rename'",
+        USAGE,
+        "hw send --help",
+    ),
+    "an empty id": Mistake(f"{OPEN} --id ''", r"Invalid value for '--id': it is empty", USAGE, "hw send --help"),
     "rejected": Mistake(OPEN, r"AlreadyOpen: The account is open already", REFUSED, "hw history account 1"),
     "conflict": Mistake(
         """send Deposit '{"accountId":"1","amount":1}' --expected-version 7""",
         r"account '1' is at version 2, not 7",
         REFUSED,
         "hw get account 1",
+    ),
+    "rejected, and not there": Mistake(
+        """send Withdraw '{"accountId":"99","amount":1}'""", r"has only 0", REFUSED, "hw tail account"
+    ),
+    "conflict, and not there": Mistake(
+        """send Deposit '{"accountId":"99","amount":1}' --expected-version 7""",
+        r"account '99' is at version 0, not 7",
+        REFUSED,
+        "hw tail account",
     ),
     "a handler that fails": Mistake(
         """send Break '{"accountId":"1","how":"raise"}'""", r"ZeroDivisionError.*nothing was written", BAD, "hw send"
@@ -198,6 +224,8 @@ def test_a_mistake_is_told_with_the_command_to_type_next(mistake: Mistake, shell
     (directory / "broken.py").write_text("x = 1\nx / 0\n")
     (directory / "unfinished.py").write_text("def f(:\n")
     (directory / "needing.py").write_text("import not_there\n")
+    (directory / "ending.py").write_text("import sys\nsys.exit()\n")
+    (directory / "empty.db").touch()
     (directory / "taken").mkdir()
     (directory / "taken" / "file").touch()
     before = set(directory.iterdir())

@@ -202,6 +202,13 @@ def test_tail_shows_the_last_events_of_an_entity_type(shell: Shell, bank: Shop) 
     assert shell("tail account --limit 0").rows == []
 
 
+def test_tail_says_that_nothing_is_there_yet(shell: Shell, account: Shop) -> None:
+    ended = shell("tail account --from 99999999999999999999")
+    assert ended.rows == []
+    assert ended.err.startswith("note: nothing is there yet at 99999999999999999999: the last partition of account ")
+    assert len(shell(f"tail account --from earliest --limit {10**30}").rows) == 1
+
+
 def test_tail_shows_records_that_nobody_can_read(shell: Shell, account: Shop) -> None:
     foreign = [
         NewRecord("account-events", 0, b"\xff\xfe", b"\x00\x01 no JSON"),
@@ -242,7 +249,8 @@ def test_without_a_yes_nothing_is_reverted(shell: Shell, account: Shop) -> None:
     deposit(shell, "10")
     ended = shell("revert account 1 --to-version 1")
     assert ended.code == 2
-    assert "balance" in ended.out, "the difference is shown all the same"
+    assert "balance" in ended.err, "the difference is shown all the same"
+    assert ended.out == "", "and no table where a program reads"
     assert account.version(Account, "1") == 2
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headwater.cli.disk import looked_at
 from headwater.cli.ending import advised, then
 from headwater.cli.project import Project
-from headwater.errors import Conflict, NotFound, Unavailable, Unknown
+from headwater.errors import Conflict, HeadwaterError, NotFound, Unavailable, Unknown
 
 if TYPE_CHECKING:
     from headwater.app import App, Running
     from headwater.client.shop import Shop
+    from headwater.entities.behaviour import Behaviour
     from headwater.operations.vocabulary import Vocabulary
 
 
@@ -63,7 +64,25 @@ def about(project: Project, entity: str, entity_id: str) -> Iterator[None]:
     with (
         then(Conflict, f"hw get {one}"),
         then(Rejected, f"hw history {one}"),
-        then(NotFound, f"hw tail {shlex.quote(entity)}{project.log_flags}"),
+        then(NotFound, _tail(project, entity)),
         then(Unknown, f"hw history {one}"),
     ):
         yield
+
+
+@contextmanager
+def about_nothing(project: Project, shop: Shop, behaviour: Behaviour[Any], entity_id: str) -> Iterator[None]:
+    """What to type next where an entity is not there that a command was sent to: it has no history to look at."""
+    from headwater.messages.rejection import Rejected
+
+    try:
+        yield
+    except (Rejected, Conflict) as error:
+        with suppress(HeadwaterError):  # it is only for advice
+            if shop.find(behaviour.aggregate, entity_id) is None:
+                advised(error, _tail(project, behaviour.entity))
+        raise
+
+
+def _tail(project: Project, entity: str) -> str:
+    return f"hw tail {shlex.quote(entity)}{project.log_flags}"

@@ -16,6 +16,7 @@ from headwater.cli.disk import looked_at
 from headwater.cli.ending import BAD, NEXT, then, told
 from headwater.cli.output import Form, output_option, show_one
 from headwater.cli.project import Project, app_option, on_option
+from headwater.cli.times import Seconds
 from headwater.errors import Misuse, Unknown
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ TOLD = 10
 @click.option("--in-flight", type=click.IntRange(min=1), default=1000, show_default=True, metavar="N")
 @click.option("--actor", metavar="WHO", help="Who asks for it, where a line does not say.")
 @click.option("--ignore-unknown-fields", is_flag=True, help="Import lines whose fields the app does not know all.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True)
+@click.option("--timeout", type=Seconds(), default=60.0, show_default=True, metavar="SECONDS")
 @app_option
 @on_option
 @output_option

@@ -43,6 +43,8 @@ def command(directory: Path) -> None:
       hw new shop
     """
     name = directory.name
+    if name in ("", ".."):
+        raise advised(Misuse(f"{str(directory)!r} is no name for a project: name a new directory"), "hw new shop")
     _check_name(name)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise advised(Misuse(f"{directory} exists and is not empty; nothing was written"), f"hw new {_other(name)}")

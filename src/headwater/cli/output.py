@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TextIO, TypeVar
 
 import click
 
@@ -18,6 +18,17 @@ from headwater.cli.ending import told
 F = TypeVar("F", bound=Callable[..., Any])
 Form = Literal["table", "json", "ndjson"]
 Row = Mapping[str, Any]
+
+
+class Text(click.ParamType[str]):
+    """A text that says something: an empty one is a variable that was not set."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not value:
+            self.fail("it is empty", param, ctx)
+        return str(value)
 
 
 def output_option(function: F) -> F:
@@ -39,8 +50,13 @@ def debug_option(function: F) -> F:
     )(function)
 
 
-def show_rows(form: Form, columns: Sequence[str], rows: Iterable[Row], *, empty: str = "nothing") -> int:
-    """Writes rows and returns how many. JSON carries whatever a row has, a table the columns that are named."""
+def show_rows(
+    form: Form, columns: Sequence[str], rows: Iterable[Row], *, empty: str = "nothing", beside: bool = False
+) -> int:
+    """Writes rows and returns how many. JSON carries whatever a row has, a table the columns that are named.
+
+    Arguments: beside: a table goes to standard error.
+    """
     import msgspec
 
     encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -56,7 +72,8 @@ def show_rows(form: Form, columns: Sequence[str], rows: Iterable[Row], *, empty:
     elif not everything:
         print(empty)
     else:
-        _print_table(columns, [[cell(row.get(name)) for name in columns] for row in everything])
+        stream = sys.stderr if beside else sys.stdout
+        _print_table(columns, [[cell(row.get(name)) for name in columns] for row in everything], stream)
     return len(everything)
 
 
@@ -65,7 +82,7 @@ def show_one(form: Form, thing: Row) -> None:
     import msgspec
 
     if form == "table":
-        _print_table(None, [[name, cell(value)] for name, value in thing.items()])
+        _print_table(None, [[name, cell(value)] for name, value in thing.items()], sys.stdout)
         return
     raw = msgspec.json.Encoder(enc_hook=str).encode(thing)
     _write((msgspec.json.format(raw, indent=2) if form == "json" else raw) + b"\n")
@@ -103,11 +120,11 @@ def _write(raw: bytes) -> None:
     sys.stdout.flush()
 
 
-def _print_table(columns: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> None:
+def _print_table(columns: Sequence[str] | None, rows: Sequence[Sequence[str]], stream: TextIO) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
+    from rich.text import Text as RichText
 
     style = "" if os.environ.get("NO_COLOR") else "bold"
     box = SIMPLE_HEAD if columns else None
@@ -116,8 +133,8 @@ def _print_table(columns: Sequence[str] | None, rows: Sequence[Sequence[str]]) -
         numbers = columns is not None and all(row[columns.index(name)].lstrip("-").isdigit() for row in rows)
         table.add_column(name, overflow="fold", justify="right" if numbers else "left")
     for row in rows:
-        table.add_row(*map(Text, row))
-    console = Console(file=sys.stdout, highlight=False)
+        table.add_row(*map(RichText, row))
+    console = Console(file=stream, highlight=False)
     if not console.is_terminal:
         console.width = max(20, console.measure(table, options=console.options.update(max_width=100_000)).maximum)
     console.print(table)

@@ -121,6 +121,10 @@ class Project:
             raise advised(Misuse(text), f"hw {self._verb} --on sqlite:///shop.db")
         if self.file is not None and not self.file.exists():
             raise advised(Unavailable(f"there is no log {on}: no app has run on it"), self.run_command)
+        if self.file is not None and self.file.is_file() and not self.file.stat().st_size:
+            raise advised(
+                Unavailable(f"there is no log {on}: the file is empty, no app has run on it"), self.run_command
+            )
 
     @contextmanager
     def log(self) -> Iterator[Log]:
@@ -184,11 +188,13 @@ def _imported(name: str) -> ModuleType:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise Misuse(f"there is no module {error.name!r} in {os.getcwd()} or among what is installed") from error
         raise Misuse(f"{name} cannot be imported: {error}") from error
+    except SystemExit as error:
+        raise Misuse(f"{name} cannot be imported: it ends the program{_place(error, name)}") from error
     except Exception as error:
         raise Misuse(f"{name} cannot be imported: {type(error).__name__}: {error}{_place(error, name)}") from error
 
 
-def _place(error: Exception, name: str) -> str:
+def _place(error: BaseException, name: str) -> str:
     """Where in the user's own files it happened."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({os.path.relpath(error.filename)}, line {error.lineno})"

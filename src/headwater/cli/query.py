@@ -10,6 +10,7 @@ from headwater.cli.asking import connected
 from headwater.cli.ending import then
 from headwater.cli.output import Form, output_option, show_rows
 from headwater.cli.project import Project, app_option, on_option, store_option
+from headwater.cli.times import Seconds
 from headwater.errors import Misuse, NotYet, Unavailable
 
 SECONDS = "Seconds to wait for what --after says, and then for the answer."
@@ -20,7 +21,7 @@ TABLES = "SELECT name FROM sqlite_master"
 @click.argument("sql")
 @click.argument("arguments", nargs=-1, metavar="[VALUE]...")
 @click.option("--after", metavar="TOKEN", help="Wait until the answer includes what a receipt's token speaks of.")
-@click.option("--timeout", type=click.FloatRange(min=0), default=10.0, show_default=True, help=SECONDS)
+@click.option("--timeout", type=Seconds(0), default=10.0, show_default=True, metavar="SECONDS", help=SECONDS)
 @app_option
 @on_option
 @store_option

@@ -11,6 +11,7 @@ from headwater.cli.asking import about, connected, vocabulary_of
 from headwater.cli.ending import REFUSED, advised, then
 from headwater.cli.output import Form, note, output_option, show_one, show_rows
 from headwater.cli.project import Project, app_option, on_option
+from headwater.cli.times import Seconds
 from headwater.errors import Misuse
 
 
@@ -20,7 +21,7 @@ from headwater.errors import Misuse
 @click.option("--to-version", type=click.IntRange(min=1), required=True, metavar="N", help="The version to restore.")
 @click.option("--actor", metavar="WHO", help="Who asks for it, such as user:ann.")
 @click.option("--yes", is_flag=True, help="Do it without asking; needed without a terminal.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True)
+@click.option("--timeout", type=Seconds(), default=10.0, show_default=True, metavar="SECONDS")
 @app_option
 @on_option
 @output_option
@@ -58,8 +59,8 @@ def command(
             note(f"{entity} {entity_id!r} is the same at versions {plan.version} and {to_version}: nothing to do")
             return
         changes = [change._asdict() for change in plan.changes]
-        if form == "table" or not yes:
-            show_rows("table", ["field", "now", "then"], changes)
+        if form == "table" or not yes:  # for people: programs get the changes with the answer
+            show_rows("table", ["field", "now", "then"], changes, beside=form != "table")
         if not yes and not _agreed(one, plan.version, to_version, project.flags):
             note("nothing was changed")
             ctx.exit(REFUSED)

@@ -8,25 +8,29 @@ from datetime import datetime
 
 import click
 
-from headwater.cli.asking import about, connected, vocabulary_of
+from headwater.cli.asking import about, about_nothing, connected, vocabulary_of
 from headwater.cli.disk import looked_at
 from headwater.cli.ending import then
-from headwater.cli.output import Form, output_option, show_one
+from headwater.cli.output import Form, Text, output_option, show_one
 from headwater.cli.project import Project, app_option, on_option
-from headwater.cli.times import Instant
+from headwater.cli.times import Instant, Seconds
 from headwater.errors import Failed, Unknown
 
 
 @click.command("send")
 @click.argument("name", metavar="COMMAND")
 @click.argument("payload", metavar="JSON")
-@click.option("--id", "command_id", metavar="ID", help="Sending the same id again repeats the answer, not the command.")
+@click.option(
+    "--id",
+    "command_id",
+    type=Text(),
+    metavar="ID",
+    help="Sending the same id again repeats the answer, not the command.",
+)
 @click.option("--expected-version", type=click.IntRange(min=0), metavar="N", help="Refuse unless the entity is there.")
 @click.option("--time", type=Instant(), metavar="TIME", help="When it happened, such as 2024-04-10T10:30:00Z.")
 @click.option("--actor", metavar="WHO", help="Who asks for it, such as user:ann.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True, metavar="SECONDS"
-)
+@click.option("--timeout", type=Seconds(), default=10.0, show_default=True, metavar="SECONDS")
 @app_option
 @on_option
 @output_option
@@ -52,10 +56,11 @@ def command(
 
     from headwater.environment import SYSTEM
     from headwater.messages.declare import key_of
-    from headwater.operations.vocabulary import read_message
+    from headwater.operations.vocabulary import check_type, read_message
 
     word = vocabulary_of(found).command(name)
     text = sys.stdin.read() if payload == "-" else payload
+    check_type(word, text)
     message = read_message(word, text, ignore={"commandType"})
     sent_as = command_id or SYSTEM.new_id()
     again = f"hw send {shlex.quote(name)} {shlex.quote(text.strip())} --id {shlex.quote(sent_as)}{project.flags}"
@@ -64,6 +69,7 @@ def command(
         then((Unknown, Failed), again),
         connected(project, found) as (shop, _),
         looked_at(project.file, again),
+        about_nothing(project, shop, word.behaviour, key_of(message)),
     ):
         receipt = shop.send(
             message,

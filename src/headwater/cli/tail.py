@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headwater.cli.ending import then
-from headwater.cli.output import Form, cell, output_option, show_rows
+from headwater.cli.output import Form, cell, note, output_option, show_rows
 from headwater.cli.project import Project, on_option
 from headwater.errors import Misuse
 
@@ -39,7 +40,10 @@ class Start(click.ParamType[int | str]):
     "--from", "start", type=Start(), metavar="earliest|latest|N", help="N: an offset. Default: the last records."
 )
 @click.option(
-    "--limit", type=click.IntRange(min=0), metavar="N", help="At most so many records.  [default: 10 without --from]"
+    "--limit",
+    type=click.IntRange(0, sys.maxsize, clamp=True),
+    metavar="N",
+    help="At most so many records.  [default: 10 without --from]",
 )
 @click.option("--follow", "-f", is_flag=True, help="Go on with what is written from now on, until Ctrl-C.")
 @on_option
@@ -57,6 +61,8 @@ def command(name: str, start: int | str | None, limit: int | None, follow: bool,
     with project.log() as log:
         with then(Misuse, f"hw topics{project.log_flags}"):
             records = _records(log, name, start, limit, follow)
+        if isinstance(start, int) and not follow and (ends := _ends(log, name)) <= start:
+            note(f"nothing is there yet at {start}: the last partition of {name} ends at {ends}")
         if not follow:
             show_rows(form, COLUMNS, _shown(records), empty="no records")
             return
@@ -75,6 +81,13 @@ def _records(log: Log, name: str, start: int | str | None, limit: int | None, fo
     ends = log.ends(partitions)
     last = last_records(log, ends, LAST if limit is None else limit)
     return _then_follow(log, last, ends) if follow else iter(last)
+
+
+def _ends(log: Log, name: str) -> int:
+    """Behind the last record of the partition that goes furthest."""
+    from headwater.operations.tailing import find_topic
+
+    return max(log.ends(find_topic(log, name)).values())
 
 
 def _then_follow(log: Log, last: list[Record], ends: Any) -> Iterator[Record]:

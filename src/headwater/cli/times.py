@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -37,3 +38,24 @@ class Instant(Moment):
         if isinstance(value, str) and len(value) == 10:
             self.fail(f"{value!r} leaves the hour open; write {value}T00:00:00Z")
         return super().convert(value, param, ctx)
+
+
+class Seconds(click.ParamType[float]):
+    """How long to wait. Arguments: least: the smallest that makes sense; None: any that is more than nothing."""
+
+    name = "seconds"
+    MOST = 1_000_000.0
+
+    def __init__(self, least: float | None = None) -> None:
+        self._least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        enough = seconds > 0 if self._least is None else seconds >= self._least
+        if not enough or not seconds <= self.MOST:
+            what = "more than 0" if self._least is None else f"{self._least:g}"
+            self.fail(f"{value!r} is no time to wait; write seconds, {what} up to {self.MOST:,.0f}", param, ctx)
+        return seconds

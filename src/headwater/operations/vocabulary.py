@@ -70,6 +70,14 @@ def read_object(text: bytes | str) -> dict[str, Any]:
     return found
 
 
+def check_type(word: Word[Command], text: bytes | str) -> None:
+    """Refuses JSON that says itself that it is something else. Raises: Misuse."""
+    name = word.message.__hw__.wire_name
+    said = read_object(text).get("commandType", name)
+    if said != name:
+        raise Misuse(f'{name} was to be sent, and the JSON says that it is {said!r}: "commandType" may be left out')
+
+
 def read_message(word: Word[M], text: bytes | str, *, ignore: Iterable[str] = (), unknown_fields: bool = False) -> M:
     """The message in a JSON object, whose type is known.
 
