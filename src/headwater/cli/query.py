@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shlex
+from typing import Any
 
 import click
 
@@ -53,5 +55,10 @@ def command(
                 f"hw query {shlex.join([sql, *arguments])}{project.flags} --timeout {max(1, 10 * timeout):g}",
             ):
                 answer = running.models.answer(sql, arguments, timeout_s=timeout)
-                rows = list(answer.dicts())
+                rows = [{name: _shown(value) for name, value in row.items()} for row in answer.dicts()]
         show_rows(form, answer.columns, rows, empty="no rows")
+
+
+def _shown(value: Any) -> Any:
+    """A number that was too large for SQLite's arithmetic, as text: JSON has none such, and null is no number."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
