@@ -18,7 +18,6 @@ from headwater.messages.envelope import event_headers
 from headwater.messages.json_codec import JsonCodec
 from headwater.projections.entity_table import aggregate_table, aggregate_tables
 from headwater.projections.read_model import read_models_of
-from headwater.projections.runner import open_tables
 from headwater.stores.memory import MemoryStore
 from tests.projections.trade import START, TOPIC, Item, Paid, Placed, Reading, TradeEvent, make_log, placed
 
@@ -141,7 +140,6 @@ def test_a_changed_aggregate_has_its_table_made_again(caplog: pytest.LogCaptureF
     table(log, store=store).read()
     after = changed()
     model = aggregate_table("test", Behaviour(after))
-    open_tables(model, log, store)
     with pytest.raises(Misuse, match="buyer is new"):
         store.rows(model.tables[0])  # whoever only reads does not throw rows away
     with caplog.at_level(logging.INFO, "headwater.projections"):

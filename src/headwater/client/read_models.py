@@ -1,7 +1,7 @@
 """Read models as a client sees them: rows, SQL, and waiting until they include what a receipt speaks of.
 
 The process that maintains them has a runner for each, whose progress wakes its readers; every other process
-looks at the positions in the store.
+looks at the positions in the store, and makes or changes no table there: its app may be an older version.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from headwater.messages.tokens import decode_token
 from headwater.projections.declare import Projection
 from headwater.projections.entity_table import aggregate_tables
 from headwater.projections.read_model import ReadModel, read_models_of
-from headwater.projections.runner import ProjectionRunner, open_tables
+from headwater.projections.runner import ProjectionRunner
 from headwater.projections.waiting import wait_until
 from headwater.readers.loop import ReadingLoop
 from headwater.stores.opening import open_store
@@ -65,10 +65,9 @@ class ReadModels:
         url: str,
         environment: Environment,
     ) -> ReadModels:
-        """Opens the store and the tables in it.
+        """Opens the store.
 
-        Raises: Misuse: two tables of one name, a changed shape without a new version, a store of another log.
-        Unavailable: the store cannot be used.
+        Raises: Misuse: two tables of one name, a store of another log. Unavailable: the store cannot be used.
         """
         classes: dict[type, tuple[TableSchema[Any], ReadModel]] = {}
         models = read_models_of(app, projections)
@@ -77,8 +76,7 @@ class ReadModels:
             classes.update({table.row: (table, model) for table in model.tables})
         store = open_store(url)
         try:
-            for model in models:
-                open_tables(model, log, store)
+            store.bind(log.id)
         except BaseException:
             store.close()
             raise
@@ -122,13 +120,19 @@ class ReadModels:
 
     def wait_for(self, sql: str, after: After, timeout_s: float) -> None:
         """Waits until the read models that a query names include what `after` speaks of. Raises: NotYet, Misuse."""
-        words = set(re.findall(r"\w+", sql.lower()))
-        named = [model for model in self._models if any(table.name in words for table in model.tables)]
+        tables = self._tables_in(sql)
+        named = [model for model in self._models if any(table in tables for table in model.tables)]
         self._wait(named, after, timeout_s)
 
     def answer(self, sql: str, arguments: Sequence[object] = (), *, timeout_s: float | None = None) -> Answer:
-        """The answer to SQL as columns and tuples. Raises: Misuse. Unavailable: it took longer than `timeout_s`."""
-        return self._store.query(sql, arguments, timeout_s=timeout_s)
+        """The answer to SQL as columns and tuples. Raises: Misuse. Unavailable: a table is not there yet, or it took
+        longer than `timeout_s`."""
+        try:
+            return self._store.query(sql, arguments, timeout_s=timeout_s)
+        except Misuse:
+            for table in self._tables_in(sql):
+                self._store.rows(table, limit=0)  # says so if nobody has made it yet, or if its shape is another one
+            raise
 
     def lag(self) -> dict[str, int]:
         """Records still to read, per read model; a number of offsets, gaps included."""
@@ -149,6 +153,11 @@ class ReadModels:
         ]
         stored = self._store.positions(model.runner)
         return sum(max(0, end - stored.get(tp, 0)) for tp, end in self._log.ends(partitions).items())
+
+    def _tables_in(self, sql: str) -> list[TableSchema[Any]]:
+        """The tables that a query names."""
+        words = set(re.findall(r"\w+", sql.lower()))
+        return [table for table, _ in self._classes.values() if table.name in words]
 
     def _find(self, model: type[R]) -> tuple[TableSchema[R], ReadModel]:
         found = self._classes.get(model)

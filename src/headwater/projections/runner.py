@@ -58,7 +58,7 @@ class ProjectionRunner:
         self._noted_s = self._shadowed_s = environment.monotonic_s()
         self._shadow: dict[TopicPartition, int] = {}
         self._writer: Writer | None = None
-        open_tables(model, log, store, maintained=True)
+        open_tables(model, log, store)
         for note in store.notes(model.runner):  # what the dead said is of the past now
             if note.state != "running" or not lives(note, environment):
                 store.note(model.runner, replace(note, state="stopped", failure=None))
@@ -227,10 +227,9 @@ def before(call: Call, stops: Stops) -> bool:
     return stop is None or record.offset < stop[0]
 
 
-def open_tables(model: ReadModel, log: Log, store: Store, *, maintained: bool = False) -> None:
-    """Makes the tables of a read model where they are missing.
+def open_tables(model: ReadModel, log: Log, store: Store) -> None:
+    """Makes the tables of a read model where they are missing, for the process that maintains it.
 
-    Arguments: maintained: by this process, which then also looks whether the code is that of the rows.
     Raises: Misuse: the shape of a table changed without a new version, or the store is of another log.
     """
     store.bind(log.id)
@@ -239,10 +238,8 @@ def open_tables(model: ReadModel, log: Log, store: Store, *, maintained: bool = 
     except Misuse:
         if not model.remade:
             raise
-        if not maintained:
-            return  # reading the table says what is wrong, if its rows still have another shape then
         code = ""
-    if code == model.code or not maintained:
+    if code == model.code:
         return
     if model.remade:
         logger.info("%s has changed: its table is made again from the log", model.title)
