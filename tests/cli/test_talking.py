@@ -188,11 +188,9 @@ def test_asking_read_models_that_nobody_made_makes_no_file(shell: Shell, project
 def test_a_number_beyond_sqlites_arithmetic_is_not_shown_as_nothing(shell: Shell, account: Shop) -> None:
     receipt = account.send(Deposit("1", Decimal("1e400")))
     account.query("SELECT balance FROM balance", into=str, after=receipt)
-    assert shell("query 'SELECT balance, balance * 2 AS twice, NULL AS none FROM balance'").one == {
-        "balance": "1E+400",
-        "twice": "inf",
-        "none": None,
-    }
+    row = shell("query 'SELECT balance, balance * 2 AS twice, NULL AS none FROM balance'").one
+    assert Decimal(row.pop("balance")) == Decimal("1e400")
+    assert row == {"twice": "inf", "none": None}
 
 
 # --- tail
