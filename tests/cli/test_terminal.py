@@ -16,18 +16,24 @@ from headwater.client.shop import Shop
 from tests.bank import Account, Deposit, Open
 from tests.cli.test_run import ROOT
 
+HW = (sys.executable, "-c", "from headwater.cli import main; main()")
+
 
 class Terminal:
-    """Runs a command line at a pseudo-terminal, and types when something is asked."""
+    """Runs a command line at a pseudo-terminal, and types when something is asked.
 
-    def __init__(self, **environment: str) -> None:
+    Arguments: program: what the words of a command line follow; environment: more of it.
+    """
+
+    def __init__(self, *program: str, **environment: str) -> None:
+        self._program = program or HW
         self._environment = {"PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100", **environment}
 
     def __call__(self, *words: str, asked: str = "\0", answer: str = "") -> tuple[int, str]:
         """Returns the exit code and all that was on the screen."""
         master, slave = pty.openpty()
         process = subprocess.Popen(
-            [sys.executable, "-c", "from headwater.cli import main; main()", *words],
+            [*self._program, *words],
             stdin=slave,
             stdout=slave,
             stderr=slave,
