@@ -49,7 +49,7 @@ def command(
     with connected(project, found, read_models=True) as (_, running):
         assert running.models is not None
         with then(Misuse, f'hw query "{TABLES}"{project.flags}'), then(NotYet, f"hw lag{project.flags}"):
-            running.models.wait_for(sql, after, timeout)
+            running.models.wait(running.models.wanted(sql, after), timeout)
             with then(
                 Unavailable,
                 f"hw query {shlex.join([sql, *arguments])}{project.flags} --timeout {max(1, 10 * timeout):g}",

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from headwater.client.desk import Desk
 from headwater.client.dispatching import Parcel
-from headwater.client.read_models import After, ReadModels
+from headwater.client.read_models import After, ReadModels, Wanted
 from headwater.client.receipts import Appending, Pending, Receipt, Sending, receipt_of
 from headwater.client.requests import OWNER_CHECK_S, reverting, sending_many, state_of
 from headwater.client.shop import TIMEOUT_S
@@ -20,6 +20,7 @@ from headwater.errors import HeadwaterError, NotFound
 from headwater.messages.declare import Command, Event, State
 from headwater.messages.envelope import Recorded
 from headwater.owners.replies import Reply
+from headwater.projections.waiting import FIRST_LOOK_S, LAST_LOOK_S
 
 A = TypeVar("A", bound=Aggregate[Any])
 E = TypeVar("E", bound=Event)
@@ -146,23 +147,38 @@ class AsyncShop:
 
     async def row(self, model: type[R], *key: Any, after: After = None, timeout_s: float = TIMEOUT_S) -> R | None:
         """See `Shop.row`."""
-        return await asyncio.to_thread(self._models.row, model, key, after, timeout_s)
+        await self._reached(self._models.wanted(model, after), timeout_s)
+        return await asyncio.to_thread(self._models.row, model, key)
 
     async def rows(self, model: type[R], *, after: After = None, timeout_s: float = TIMEOUT_S, **equal: Any) -> list[R]:
         """See `Shop.rows`."""
-        return await asyncio.to_thread(self._models.rows, model, equal, after, timeout_s)
+        await self._reached(self._models.wanted(model, after), timeout_s)
+        return await asyncio.to_thread(self._models.rows, model, equal)
 
     async def query(
         self, sql: str, *arguments: Any, into: type[T], after: After = None, timeout_s: float = TIMEOUT_S
     ) -> list[T]:
         """See `Shop.query`."""
-        return await asyncio.to_thread(self._models.query, sql, arguments, into, after, timeout_s)
+        await self._reached(self._models.wanted(sql, after), timeout_s)
+        return await asyncio.to_thread(self._models.query, sql, arguments, into, timeout_s)
 
     async def lag(self) -> Mapping[str, int]:
         """See `Shop.lag`."""
         return await asyncio.to_thread(self._models.lag)
 
     # --- waiting without a thread
+
+    async def _reached(self, wanted: Wanted, timeout_s: float) -> None:
+        """Looks less and less often: a thread is needed for each look only, however many wait."""
+        models, clock_s = self._models, self._desk.environment.monotonic_s
+        deadline_s, pause_s = clock_s() + timeout_s, FIRST_LOOK_S
+        while wanted and not await asyncio.to_thread(models.look, wanted):
+            left_s = deadline_s - clock_s()
+            if left_s <= 0:
+                await asyncio.to_thread(models.wait, wanted, 0)  # says how far they are
+                return
+            await asyncio.sleep(min(left_s, pause_s))
+            pause_s = min(2 * pause_s, LAST_LOOK_S)
 
     async def _ask(self, parcel: Parcel, timeout_s: float) -> Reply:
         self._desk.hand_over(parcel)

@@ -7,14 +7,14 @@ looks at the positions in the store, and makes or changes no table there: its ap
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from headwater.client.receipts import Receipt
 from headwater.entities.behaviour import Behaviour
 from headwater.environment import Environment
 from headwater.errors import Misuse
-from headwater.log.port import Log, TopicPartition
+from headwater.log.port import Log, Positions, TopicPartition
 from headwater.log.topology import Topology
 from headwater.messages.declare import State
 from headwater.messages.tokens import decode_token
@@ -22,7 +22,7 @@ from headwater.projections.declare import Projection
 from headwater.projections.entity_table import aggregate_tables
 from headwater.projections.read_model import ReadModel, read_models_of
 from headwater.projections.runner import ProjectionRunner
-from headwater.projections.waiting import wait_until
+from headwater.projections.waiting import health, reached, wait_until
 from headwater.readers.loop import ReadingLoop
 from headwater.stores.opening import open_store
 from headwater.stores.port import Answer, Store, TableSchema
@@ -33,6 +33,12 @@ T = TypeVar("T")
 
 After = Receipt | str | Sequence[Receipt] | None
 """What a read must include: a receipt, several, or a token. None: whatever is there."""
+
+Wanted = Sequence[tuple[ReadModel, Positions]]
+"""Read models, and how far each must have come."""
+
+VERSION = re.compile("_v[0-9]+$")
+"""What follows a table's name where a query asks for one version of it."""
 
 
 class ReadModels:
@@ -101,28 +107,50 @@ class ReadModels:
             self._runners[model.runner] = (runner, runner.loop())
         return [loop for _, loop in self._runners.values()]
 
-    def row(self, model: type[R], key: tuple[Any, ...], after: After, timeout_s: float) -> R | None:
+    # --- waiting
+
+    def wanted(self, read: type | str, after: After) -> Wanted:
+        """What has to be reached before something is read. Arguments: read: a class of rows, or SQL.
+
+        Raises: Misuse: no such read model, or `after` is of another log.
+        """
+        models = self._named_in(read) if isinstance(read, str) else [self._find(read)[1]]
+        if after is None:
+            return []
+        positions = self._positions_of(after)
+        return [(model, part) for model in models if (part := self._part(model, positions))]
+
+    def wait(self, wanted: Wanted, timeout_s: float) -> None:
+        """Waits in the calling thread until all is reached. Raises: NotYet."""
+        for model, part in wanted:
+            self._wait(model, part, timeout_s)
+
+    def look(self, wanted: Wanted) -> bool:
+        """Whether all is reached by now. Raises: NotYet: nobody is alive who could bring it there."""
+        for model, part in wanted:
+            if reached(self._store.positions(model.runner), part):
+                continue
+            _, loop = self._runners.get(model.runner, (None, None))
+            status = loop.status if loop is not None else None
+            state, _ = health(self._store.notes(model.runner), status, self._environment)
+            if state == "running":
+                return False
+            self._wait(model, part, 0)
+        return True
+
+    # --- reading what is there
+
+    def row(self, model: type[R], key: tuple[Any, ...]) -> R | None:
         """See `Shop.row`."""
-        table, source = self._find(model)
-        self._wait([source], after, timeout_s)
-        return self._store.row(table, key)
+        return self._store.row(self._find(model)[0], key)
 
-    def rows(self, model: type[R], equal: Mapping[str, object], after: After, timeout_s: float) -> list[R]:
+    def rows(self, model: type[R], equal: Mapping[str, object]) -> list[R]:
         """See `Shop.rows`."""
-        table, source = self._find(model)
-        self._wait([source], after, timeout_s)
-        return self._store.rows(table, equal)
+        return self._store.rows(self._find(model)[0], equal)
 
-    def query(self, sql: str, arguments: tuple[Any, ...], into: type[T], after: After, timeout_s: float) -> list[T]:
+    def query(self, sql: str, arguments: tuple[Any, ...], into: type[T], timeout_s: float) -> list[T]:
         """See `Shop.query`."""
-        self.wait_for(sql, after, timeout_s)
         return list(rows_as(self.answer(sql, arguments, timeout_s=timeout_s), into))
-
-    def wait_for(self, sql: str, after: After, timeout_s: float) -> None:
-        """Waits until the read models that a query names include what `after` speaks of. Raises: NotYet, Misuse."""
-        tables = self._tables_in(sql)
-        named = [model for model in self._models if any(table in tables for table in model.tables)]
-        self._wait(named, after, timeout_s)
 
     def answer(self, sql: str, arguments: Sequence[object] = (), *, timeout_s: float | None = None) -> Answer:
         """The answer to SQL as columns and tuples. Raises: Misuse. Unavailable: a table is not there yet, or it took
@@ -154,9 +182,14 @@ class ReadModels:
         stored = self._store.positions(model.runner)
         return sum(max(0, end - stored.get(tp, 0)) for tp, end in self._log.ends(partitions).items())
 
+    def _named_in(self, sql: str) -> list[ReadModel]:
+        """The read models that a query names; all, if it names none: it may reach them by another way."""
+        tables = self._tables_in(sql)
+        return [model for model in self._models if not tables or any(table in tables for table in model.tables)]
+
     def _tables_in(self, sql: str) -> list[TableSchema[Any]]:
-        """The tables that a query names."""
-        words = set(re.findall(r"\w+", sql.lower()))
+        """The tables that a query names, with or without their version."""
+        words = {VERSION.sub("", word) for word in re.findall(r"\w+", sql.lower())}
         return [table for table, _ in self._classes.values() if table.name in words]
 
     def _find(self, model: type[R]) -> tuple[TableSchema[R], ReadModel]:
@@ -165,37 +198,37 @@ class ReadModels:
             raise Misuse(f"{model.__name__} is no read model of this app; add it to hw.App(projections=[...])")
         return found
 
-    def _wait(self, models: Iterable[ReadModel], after: After, timeout_s: float) -> None:
-        wanted = self._wanted(after)
-        for model in models:
-            topics = {topic.name for topic in model.topics}
-            part = {tp: position for tp, position in wanted.items() if tp.topic in topics}
-            if not part:
-                continue
-            runner, loop = self._runners.get(model.runner, (None, None))
-            wait_until(
-                self._store,
-                model.runner,
-                part,
-                timeout_s,
-                log=self._log,
-                title=model.title,
-                progress=runner.progress if runner is not None else None,
-                status=loop.status if loop is not None else None,
-                environment=self._environment,
-            )
+    def _part(self, model: ReadModel, wanted: Positions) -> dict[TopicPartition, int]:
+        topics = {topic.name for topic in model.topics}
+        return {tp: position for tp, position in wanted.items() if tp.topic in topics}
 
-    def _wanted(self, after: After) -> dict[TopicPartition, int]:
+    def _wait(self, model: ReadModel, part: Positions, timeout_s: float) -> None:
+        runner, loop = self._runners.get(model.runner, (None, None))
+        wait_until(
+            self._store,
+            model.runner,
+            part,
+            timeout_s,
+            log=self._log,
+            title=model.title,
+            progress=runner.progress if runner is not None else None,
+            status=loop.status if loop is not None else None,
+            environment=self._environment,
+        )
+
+    def _positions_of(self, after: Receipt | str | Sequence[Receipt]) -> dict[TopicPartition, int]:
         """The positions of receipts or of a token. Raises: Misuse: they are of another log."""
-        if after is None:
-            return {}
         if isinstance(after, str):
             token = decode_token(after)
-            if token.log_id != self._log.id:
-                raise Misuse(f"the token is of log {token.log_id}, not of this one ({self._log.id})")
+            self._refuse_other(token.log_id, "token")
             return {TopicPartition(*tp): position for tp, position in token.positions.items()}
         wanted: dict[TopicPartition, int] = {}
         for receipt in [after] if isinstance(after, Receipt) else after:
+            self._refuse_other(receipt.log, "receipt")
             for tp, position in receipt.positions.items():
                 wanted[tp] = max(position, wanted.get(tp, 0))
         return wanted
+
+    def _refuse_other(self, log_id: str, what: str) -> None:
+        if log_id != self._log.id:
+            raise Misuse(f"the {what} is of log {log_id}, not of this one ({self._log.id})")

@@ -180,11 +180,13 @@ class Shop:
         Arguments: key: the values of its key fields, in order; after: a receipt (or several, or a token) that
         the row must include; timeout_s: how long to wait for that. Raises: NotYet.
         """
-        return self._models.row(model, key, after, timeout_s)
+        self._models.wait(self._models.wanted(model, after), timeout_s)
+        return self._models.row(model, key)
 
     def rows(self, model: type[R], *, after: After = None, timeout_s: float = TIMEOUT_S, **equal: Any) -> list[R]:
         """The rows whose columns equal the given values, in key order. Works for aggregates as well."""
-        return self._models.rows(model, equal, after, timeout_s)
+        self._models.wait(self._models.wanted(model, after), timeout_s)
+        return self._models.rows(model, equal)
 
     def query(
         self, sql: str, *arguments: Any, into: type[T], after: After = None, timeout_s: float = TIMEOUT_S
@@ -193,7 +195,8 @@ class Shop:
 
         Raises: Misuse: the statement cannot run, or a row does not fit. NotYet: as `row`.
         """
-        return self._models.query(sql, arguments, into, after, timeout_s)
+        self._models.wait(self._models.wanted(sql, after), timeout_s)
+        return self._models.query(sql, arguments, into, timeout_s)
 
     def lag(self) -> Mapping[str, int]:
         """Events still to apply, per read model."""
