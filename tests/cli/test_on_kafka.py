@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 import signal
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
+from headwater.log.opening import open_log
+from headwater.log.port import NewRecord, TopicSpec
 from tests.cli.conftest import Shell
+from tests.cli.test_mistakes import REFUSED, USAGE, WAITING, Mistake, check
 from tests.cli.test_run import Process
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -60,6 +67,39 @@ app = hw.App("{entity}", aggregates=[Till], projections=[Takings], partitions=2)
 """
 
 
+READING_APP = """
+from decimal import Decimal
+
+import headwater as hw
+from tills import Paid
+
+
+class Seen(hw.Projection):
+    till: hw.Key[str]
+    total: Decimal = Decimal(0)
+
+    @hw.on(Paid)
+    def paid(self, event: Paid, meta: hw.Meta) -> None:
+        self.total += event.amount
+
+
+app = hw.App("{entity}-reader", projections=[Seen], partitions=2)
+"""
+
+PAY = """send Pay '{"till":"1","amount":"1"}'"""
+
+MISTAKES = {
+    "unknown command": Mistake("send Pya '{}'", r"no command 'Pya'; did you mean Pay\?", USAGE, "hw send --help"),
+    "wrong type": Mistake("""send Pay '{"till":"1","amount":"ten"}'""", r"Pay: .*\$\.amount", USAGE, "hw send --help"),
+    "conflict": Mistake(f"{PAY} --expected-version 7", r"'1' is at version 1, not 7", REFUSED, "hw get ENTITY 1"),
+    "no such entity": Mistake("get ENTITY 99", r"there is no ENTITY '99'", REFUSED, "hw tail ENTITY"),
+    "unknown version": Mistake("get ENTITY 1 --at-version 9", r"version 9 does not", USAGE, "hw history ENTITY 1"),
+    "no such topic": Mistake("tail ENTITY-evnts", r"no topic 'ENTITY-evnts' and no", USAGE, "hw topics"),
+    "no such table": Mistake("query 'SELECT * FROM taking'", r"no such table: taking", USAGE, "hw query"),
+    "no such host": Mistake("topics --on kafka://no-such-host.invalid:9092", r"no-such-host", WAITING, "hw topics"),
+}
+
+
 @pytest.fixture
 def entity(directory: Path, kafka_broker: str) -> str:
     """A name of this test's own, and a project for it on the broker."""
@@ -102,3 +142,66 @@ def test_every_verb_works_on_kafka(shell: Shell, entity: str, directory: Path) -
     assert shell("""send Pay '{"till":"1","amount":"1"}'""").code == 3
     rows = shell("query 'SELECT till, total FROM takings ORDER BY till'").rows
     assert rows[0] == {"till": "0", "total": "10"}
+
+
+@pytest.fixture
+def running(entity: str) -> Iterator[Process]:
+    process = Process()
+    process.said()
+    yield process
+    process.popen.kill()
+    process.popen.wait()
+
+
+def test_mistakes_are_told_on_a_broker_that_is_up(shell: Shell, entity: str, running: Process) -> None:
+    assert shell(PAY).code == 0
+    for name, mistake in MISTAKES.items():
+        print(name)
+        check(shell, Mistake(*(part.replace("ENTITY", entity) if isinstance(part, str) else part for part in mistake)))
+    assert running.stop(signal.SIGTERM) == 0
+    check(shell, Mistake(PAY, f"no live owner of '{entity}' on kafka://", WAITING, "hw run tills:app --on kafka://"))
+
+
+def test_a_record_of_two_megabytes_that_others_wrote_is_read(
+    shell: Shell, entity: str, directory: Path, kafka_broker: str
+) -> None:
+    (directory / "reading.py").write_text(READING_APP.format(entity=entity))
+    topic = f"{entity}-events"
+    log = open_log(kafka_broker)
+    log.create_topics([TopicSpec(topic, 2)])
+    write_a_large_record(kafka_broker.removeprefix("kafka://"), topic)
+    log.append([NewRecord(topic, 0, b"small", b'{"eventType":"Paid","till":"small","amount":"2"}')])
+    log.close()
+    process = Process("reading:app")
+    try:
+        assert process.said()["state"] == "running"
+        deadline = time.monotonic() + 30
+        rows: list[dict[str, str]] = []
+        while len(rows) < 2:
+            assert time.monotonic() < deadline, list(process.err.queue)
+            rows = shell("query 'SELECT till, total FROM seen ORDER BY till' --app reading:app").rows
+        assert rows == [{"till": "large", "total": "1"}, {"till": "small", "total": "2"}]
+        assert process.stop(signal.SIGTERM) == 0
+    finally:
+        process.popen.kill()
+        process.popen.wait()
+    (large, _) = shell(f"tail {topic} --from earliest").rows
+    assert len(large["value"]["note"]) == 2_000_000
+
+
+def write_a_large_record(server: str, topic: str) -> None:
+    """As a program would whose operator allowed it: more than our own clients write."""
+    resource = ConfigResource(
+        ConfigResource.Type.TOPIC,
+        topic,
+        incremental_configs=[ConfigEntry("max.message.bytes", "4000000", incremental_operation=AlterConfigOpType.SET)],
+    )
+    operator = AdminClient({"bootstrap.servers": server})
+    for done in operator.incremental_alter_configs([resource]).values():
+        done.result(30)
+    failures: list[object] = []
+    producer = Producer({"bootstrap.servers": server, "message.max.bytes": 4_000_000})
+    value = json.dumps({"eventType": "Paid", "till": "large", "amount": "1", "note": "x" * 2_000_000})
+    producer.produce(topic, value.encode(), b"large", 0, on_delivery=lambda error, _: failures.append(error))
+    assert producer.flush(30) == 0
+    assert failures == [None]

@@ -57,7 +57,10 @@ class Process:
 
     def said(self) -> dict[str, Any]:
         """The next line on standard output."""
-        said: dict[str, Any] = json.loads(self.out.get(timeout=DEADLINE_S))
+        try:
+            said: dict[str, Any] = json.loads(self.out.get(timeout=DEADLINE_S))
+        except queue.Empty:
+            raise AssertionError(f"it said nothing; on standard error: {list(self.err.queue)}") from None
         return said
 
     def stop(self, number: int) -> int:

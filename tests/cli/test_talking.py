@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -57,6 +58,16 @@ def test_the_same_id_again_repeats_the_answer_and_not_the_command(shell: Shell, 
 
 def test_a_command_may_come_from_standard_input(shell: Shell, account: Shop) -> None:
     assert shell("send Deposit -", stdin='{"accountId":"1","amount":"7"}').one["version"] == 2
+
+
+def test_a_command_of_two_megabytes_is_refused_and_the_next_one_is_not(shell: Shell, account: Shop) -> None:
+    large = json.dumps({"accountId": "2", "owner": "x" * 2_000_000})
+    ended = shell("send Open -", stdin=large)
+    assert ended.code == 2
+    assert re.search(r"a record for topic account-commands, key b'2', has 2,000,\d+ bytes; at most", ended.error)
+    assert len(ended.err) < 1000
+    assert account.find(Account, "2") is None
+    assert deposit(shell, "1")["version"] == 2
 
 
 def test_cents_do_not_pass_through_a_float(shell: Shell, account: Shop) -> None:

@@ -16,6 +16,9 @@ from headwater.cli.project import Project, app_option, on_option
 from headwater.cli.times import Instant, Seconds
 from headwater.errors import Failed, Unknown
 
+SHOWN_CHARACTERS = 1000
+"""A longer payload from standard input is not repeated in a command to type next."""
+
 
 @click.command("send")
 @click.argument("name", metavar="COMMAND")
@@ -63,7 +66,8 @@ def command(
     check_type(word, text)
     message = read_message(word, text, ignore={"commandType"})
     sent_as = command_id or SYSTEM.new_id()
-    again = f"hw send {shlex.quote(name)} {shlex.quote(text.strip())} --id {shlex.quote(sent_as)}{project.flags}"
+    typed = payload if len(text) > SHOWN_CHARACTERS else text.strip()
+    again = f"hw send {shlex.quote(name)} {shlex.quote(typed)} --id {shlex.quote(sent_as)}{project.flags}"
     with (
         about(project, word.behaviour.entity, key_of(message)),
         then((Unknown, Failed), again),
