@@ -25,7 +25,7 @@ from headwater.projections.runner import ProjectionRunner
 from headwater.projections.waiting import wait_until
 from headwater.stores.memory import MemoryStore
 from headwater.stores.port import RunnerNote
-from tests.projections.trade import TOPIC, OpenTrade, Paid, Reading, append, make_log, placed, raw
+from tests.projections.trade import TOPIC, OpenTrade, Paid, Placed, Reading, append, make_log, placed, raw
 
 PARTITIONS = 3
 LOGS = ["memory", "unkind", "sqlite", pytest.param("kafka", marks=pytest.mark.kafka)]
@@ -172,21 +172,46 @@ def test_a_worker_that_cannot_begin_says_so() -> None:
     assert "the topic was made anew" in (note.failure or "")
 
 
-def test_a_store_that_is_locked_for_a_while_fails_nothing() -> None:
+def test_a_store_that_is_locked_for_a_while_fails_nothing_and_tells_why_it_waits() -> None:
     class Locked(MemoryStore):
         locked = 3
+        failures: list[str | None] = []
 
-        def apply(self, *arguments: Any) -> None:
+        def apply(self, runner: str, *arguments: Any) -> None:
+            self.failures.append(self.notes(runner)[0].failure)
             if self.locked:
                 self.locked -= 1
                 raise Unavailable("another process keeps it locked")
-            super().apply(*arguments)
+            super().apply(runner, *arguments)
 
     log = make_log()
     append(log, [placed("t1"), Paid("t0", placed("t0").total)])
-    reading = Reading(log, OpenTrade, store=Locked())
+    store = Locked()
+    reading = Reading(log, OpenTrade, store=store)
     loop = reading.runner.loop()
     loop.start()
     eventually(lambda: reading.positions == log.ends(list(reading.positions)) != {}, "it read to the end")
+    eventually(lambda: store.notes(reading.model.runner)[0].failure is None, "it is over")
     loop.stop()
     assert [row.trade_id for row in reading.store.rows(table_of(OpenTrade))] == ["t1"]
+    assert store.failures == [None, *["Unavailable: another process keeps it locked"] * 3], "also while it tries again"
+
+
+def test_words_that_no_store_can_keep_are_told_all_the_same() -> None:
+    class Rude(hw.Projection):
+        trade_id: hw.Key[str]
+
+        @hw.on(Placed)
+        def placed(self, event: Placed) -> None:
+            raise ValueError("half of a character: \ud800")
+
+    log = make_log()
+    append(log, [placed("t1")])
+    reading = Reading(log, Rude)
+    loop = reading.runner.loop()
+    loop.start()
+    eventually(lambda: not loop.status.alive, "it stopped")
+    assert "ValueError: half of a character" in (loop.status.last_failure or "")
+    [note] = reading.store.notes(reading.model.runner)
+    assert note.state == "failed"
+    assert "half of a character: \\ud800" in (note.failure or "")

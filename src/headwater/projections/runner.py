@@ -98,7 +98,6 @@ class ProjectionRunner:
             if partition in stored:
                 self._positions[partition] = self._shadow[partition] = stored[partition]
         self._owned.update(partitions)
-        self._state, self._failure = "running", None
         self._note()
         missing = [partition for partition in partitions if partition not in stored]
         begins = self._log.begins(missing) if missing else {}
@@ -112,7 +111,7 @@ class ProjectionRunner:
         self._note()
 
     def idle(self, fence: Fence) -> None:
-        self._say("running", None)
+        self._look()
         self._commit_shadow(fence, HEARTBEAT_S)
 
     def handle(self, batch: Batch, fence: Fence) -> None:
@@ -177,14 +176,17 @@ class ProjectionRunner:
 
     def _round_ended(self) -> None:
         """What stopped the loop, or what it waits for, is known in the store before who waits here looks again."""
-        status = self._status
-        if status is not None and status.state == "failed":
-            self._say("failed", status.last_failure)
-        elif status is not None and status.state == "retrying":
-            self._say("running", status.last_failure)
-        else:
-            self._beat()
+        self._look()
         self.progress.wake()
+
+    def _look(self) -> None:
+        """Says in the store what the loop says of itself. A failure is over with the first success, not with the next
+        attempt."""
+        status = self._status
+        if status is not None and status.state in ("failed", "retrying"):
+            self._say("failed" if status.state == "failed" else "running", status.last_failure)
+        else:
+            self._say("running", None)
 
     def _say(self, state: RunnerState, failure: str | None) -> None:
         """Notes what is new at once, and what is not with the next heartbeat."""
@@ -200,7 +202,8 @@ class ProjectionRunner:
 
     def _note(self) -> None:
         self._noted_s = self._environment.monotonic_s()
-        note = RunnerNote(self._worker, self._state, self._failure, self._environment.now(), frozenset(self._owned))
+        failure = self._failure and self._failure.encode(errors="backslashreplace").decode()  # words of anybody
+        note = RunnerNote(self._worker, self._state, failure, self._environment.now(), frozenset(self._owned))
         try:
             self._store.note(self.model.runner, note)
         except Unavailable as error:  # others take this worker for dead then; its work must not end with its note

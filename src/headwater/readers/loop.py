@@ -144,7 +144,6 @@ class ReadingLoop:
                 return
             finally:
                 self._leave(member)
-                self._wake()
             self._stop.wait(self._pause_s)
             self._pause_s = min(self._pause_s * 2, LAST_PAUSE_S)
         self.status.state = "stopped"
@@ -152,7 +151,7 @@ class ReadingLoop:
     def _leave(self, member: Member | None) -> None:
         """Gives back what is owned. What is unavailable when it is left must not end the loop: the group drops a
         silent member by itself."""
-        for part in (self._forget, *([] if member is None else [member.close])):
+        for part in (self._forget, *([] if member is None else [member.close]), self._wake):
             try:
                 part()
             except Exception:
@@ -180,7 +179,7 @@ class ReadingLoop:
         if batch.records or batch.reached:
             self._handle(member, batch)
             self._wake()
-        else:
+        elif not batch.assigned:
             self._handler.idle(member.fence())
         self.status.stopped = dict(self._handler.failures)
         if not batch.assigned:  # to be given partitions says nothing yet about the work on them
