@@ -6,6 +6,11 @@ Two transactional producers take turns. In a transaction the events go first; th
 tell their offsets; states and replies that carry these follow, then the consumed offsets
 with the group's metadata, then the commit. States are kept in a dict. What the floor leaves out is everything
 for the day when something goes wrong: it remembers no command ids, restores nothing, and checks nothing.
+
+Its linger is not the library's, which is 0 everywhere, since this one is faster: 1 ms for the commands and 1,000 ms in
+transactions, where flush and commit send at once. In ten rounds in turn on a busy machine the medians were 6,600 to
+7,800 commands/s beside 4,700 to 6,300 with 0 and 0, and the times of one command alone were not longer (14.8 and 12.0
+ms beside 19.1 and 12.1). With 5 or 20 ms for the commands there was no further gain.
 """
 
 from __future__ import annotations
