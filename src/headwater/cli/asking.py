@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.cli.disk import looked_at
-from headwater.cli.ending import advised, then
+from headwater.cli.ending import ALSO, advised, then
 from headwater.cli.project import Project
 from headwater.errors import Conflict, HeadwaterError, NotFound, Unavailable, Unknown
 
@@ -66,8 +66,24 @@ def about(project: Project, entity: str, entity_id: str) -> Iterator[None]:
         then(Rejected, f"hw history {one}"),
         then(NotFound, _tail(project, entity)),
         then(Unknown, f"hw history {one}"),
+        _stops_told(project, entity, entity_id),
     ):
         yield
+
+
+@contextmanager
+def _stops_told(project: Project, entity: str, entity_id: str) -> Iterator[None]:
+    """Adds to a command without an answer what keeps its partition from going on, where the log shows that."""
+    try:
+        yield
+    except Unknown as error:
+        from headwater.log.opening import open_log
+        from headwater.operations.stopped import in_front_of
+
+        with suppress(HeadwaterError), closing(open_log(project.on)) as log:  # it is only for advice
+            if (one := in_front_of(log, entity, entity_id)) is not None:
+                error.add_note(f"{ALSO}{one.text}")
+        raise
 
 
 @contextmanager

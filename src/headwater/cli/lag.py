@@ -15,6 +15,7 @@ from headwater.errors import Unavailable
 if TYPE_CHECKING:
     from headwater.operations.groups import GroupLag
     from headwater.operations.lag import ReadModelLag
+    from headwater.operations.stopped import FirstInLine
 
 GROUP_COLUMNS = ["group", "topic", "partition", "current", "end", "lag", "member"]
 MODEL_COLUMNS = ["readModel", "lag", "runner", "lastFailure"]
@@ -28,15 +29,18 @@ MODEL_COLUMNS = ["readModel", "lag", "runner", "lastFailure"]
 def command(app: str | None, on: str | None, store: str | None, form: Form) -> None:
     """Show how far each group is in each partition and, if the app is named, how each read model is.
 
-    A lag counts positions, of which some may be gaps. `runner` is running, held, failed or none.
+    Tells partitions in which no command is carried out though somebody owns them. A lag counts positions, of which
+    some may be gaps. `runner` is running, held, failed or none.
     """
     project = Project(app, on, store, verb="lag")
 
     from headwater.operations.groups import group_lags
     from headwater.operations.lag import read_model_lags
+    from headwater.operations.stopped import waiting
 
     with project.log() as log:
         groups = group_lags(log)
+        stopped = waiting(log, groups)
     models: list[ReadModelLag] = []
     if project.knows_app:
         try:
@@ -45,11 +49,19 @@ def command(app: str | None, on: str | None, store: str | None, form: Form) -> N
                 models = read_model_lags(running.models)
         except Unavailable as error:
             note(str(error))  # the groups are worth showing all the same
-    _show(form, groups, models)
+    _show(form, groups, {(one.group, one.topic, one.partition): one for one in stopped}, models)
 
 
-def _show(form: Form, groups: list[GroupLag], models: list[ReadModelLag]) -> None:
-    group_rows: list[dict[str, Any]] = [dict(lag._asdict()) for lag in groups]
+def _show(
+    form: Form,
+    groups: list[GroupLag],
+    stopped: dict[tuple[str, str, int], FirstInLine],
+    models: list[ReadModelLag],
+) -> None:
+    group_rows: list[dict[str, Any]] = []
+    for lag in groups:
+        one = stopped.get((lag.group, lag.topic, lag.partition))
+        group_rows.append({**lag._asdict(), "stopped": None if one is None else one.text})
     model_rows: list[dict[str, Any]] = [
         {"readModel": lag.name, "lag": lag.events, "runner": lag.runner, "lastFailure": lag.last_failure}
         for lag in models
@@ -58,6 +70,8 @@ def _show(form: Form, groups: list[GroupLag], models: list[ReadModelLag]) -> Non
         show_rows(form, [], [*group_rows, *model_rows])
         return
     show_rows(form, GROUP_COLUMNS, group_rows, empty="no groups")
+    for one in stopped.values():
+        note(one.text)
     if model_rows:
         sys.stdout.write("\n")
         show_rows(form, MODEL_COLUMNS, model_rows)
