@@ -94,7 +94,7 @@ class Running:
         self, app: App, log: str | Log, parts: tuple[Part, ...], store: str | None, environment: Environment
     ) -> None:
         self._app, self._parts = app, parts
-        self._url = log if isinstance(log, str) else "memory://"
+        self._url = log if isinstance(log, str) else log.url
         self._given = None if isinstance(log, str) else log
         self._store, self._environment = store, environment
         self._log: Log | None = None

@@ -263,6 +263,11 @@ class Log(Protocol):
         ...
 
     @property
+    def url(self) -> str:
+        """The address that `open_log` opens it by, without options; `memory://` where nobody else can open it."""
+        ...
+
+    @property
     def embedded(self) -> bool:
         """Whether writers in this process reach the log without a network: then a command that this process
         owns is decided where it is sent, and no command or reply record is written for it."""

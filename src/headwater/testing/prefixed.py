@@ -95,6 +95,10 @@ class PrefixedLog:
         return f"{self._log.id}/{self.prefix}"
 
     @property
+    def url(self) -> str:
+        return "memory://"
+
+    @property
     def embedded(self) -> bool:
         return self._log.embedded
 

@@ -78,6 +78,10 @@ class KafkaLog:
         return self._connection.cluster_id
 
     @property
+    def url(self) -> str:
+        return f"kafka://{self._connection.bootstrap}"
+
+    @property
     def embedded(self) -> bool:
         return False
 

@@ -64,6 +64,10 @@ class MemoryLog:
         return self._shelf.id
 
     @property
+    def url(self) -> str:
+        return "memory://"
+
+    @property
     def embedded(self) -> bool:
         return True
 

@@ -76,6 +76,10 @@ class SqliteLog:
         return self._id
 
     @property
+    def url(self) -> str:
+        return f"sqlite:///{self._file.path}"
+
+    @property
     def embedded(self) -> bool:
         return True
 
