@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from decimal import Decimal
 from time import perf_counter
@@ -112,6 +113,29 @@ def test_a_command_that_is_not_answered_in_time_is_unknown_and_can_be_sent_again
         assert found.version == 1
 
 
+def test_what_a_caller_asked_who_was_cancelled_is_not_waited_for() -> None:
+    turnstile.open.clear()
+    turnstile.entered.clear()
+    log = MemoryLog()
+    slow = hw.App("slow", aggregates=[Slow], partitions=1)
+
+    async def story() -> None:
+        async with slow.connect(log) as client:
+            waiting = client._desk._post._waiting
+            asking = asyncio.create_task(client.send(Go("s")))
+            assert await asyncio.to_thread(turnstile.entered.wait, 10)
+            assert len(waiting._pendings) == 1
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            assert waiting._pendings == {}
+            turnstile.open.set()
+            assert (await client.send(Go("s"))).version == 2
+
+    with slow.run(log, only=["commands"]):
+        asyncio.run(story())
+
+
 def test_what_was_under_way_when_the_client_closes_is_told() -> None:
     turnstile.open.clear()
     log = MemoryLog()
@@ -155,3 +179,11 @@ def test_after_its_end_a_log_that_was_given_is_still_open() -> None:
 def test_parts_that_there_are_not() -> None:
     with pytest.raises(hw.Misuse, match=r"only=\['orders'\]: the parts are commands, projections, processes"):
         app.run("memory://", only=["commands", "orders"])  # type: ignore[list-item]
+
+
+def test_a_shop_that_has_ended_says_so() -> None:
+    with app.run(MemoryLog()) as bank:
+        bank.send(Open("a", "ann"))
+    with pytest.raises(hw.Unavailable, match="the client was closed"):
+        bank.send(Deposit("a", Decimal(1)))
+    assert [type(one) for one in bank.send_many([Deposit("a", Decimal(1))])] == [hw.Unavailable]
