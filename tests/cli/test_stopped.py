@@ -14,6 +14,7 @@ from headwater.log.opening import open_log
 from headwater.log.partitioning import partition_of
 from headwater.log.port import NewRecord
 from tests.cli.conftest import Shell
+from tests.cli.test_importing import depositing, write
 from tests.cli.test_run import ROOT, Process
 
 PAGE = (ROOT / "docs" / "stopped.md").read_text()
@@ -44,7 +45,7 @@ def where(shell: Shell, running: list[Process]) -> int:
     return offset
 
 
-def test_it_is_told_in_other_processes(shell: Shell, where: int) -> None:
+def test_it_is_told_in_other_processes(shell: Shell, project: Path, where: int) -> None:
     reason = rf"a foreign record in an owned topic: .* \(topic account-commands, partition {HERE}, offset {where}\)"
     lag = shell("lag")
     told = [row for row in lag.rows if row.get("stopped")]
@@ -57,6 +58,10 @@ def test_it_is_told_in_other_processes(shell: Shell, where: int) -> None:
     assert re.search(
         f"may still be carried out.*; account-commands, partition {HERE} is stopped: {reason}", ended.error
     )
+    write(project / "in.ndjson", depositing(1, "1"))
+    ended = shell("import in.ndjson --timeout 0.5")
+    assert (ended.code, ended.next) == (3, "hw import in.ndjson")
+    assert re.search(reason, ended.error)
     assert shell("history account 1").one["type"] == "Opened", "what there is can be seen without the owner"
     assert shell(OPEN % ELSEWHERE).code == 0, "the others go on"
 

@@ -66,23 +66,29 @@ def about(project: Project, entity: str, entity_id: str) -> Iterator[None]:
         then(Rejected, f"hw history {one}"),
         then(NotFound, _tail(project, entity)),
         then(Unknown, f"hw history {one}"),
-        _stops_told(project, entity, entity_id),
+        stops_told(project, (entity, entity_id)),
     ):
         yield
 
 
 @contextmanager
-def _stops_told(project: Project, entity: str, entity_id: str) -> Iterator[None]:
-    """Adds to a command without an answer what keeps its partition from going on, where the log shows that."""
+def stops_told(project: Project, one: tuple[str, str] | None = None) -> Iterator[None]:
+    """Adds to a command without an answer what keeps partitions from going on, where the log shows that.
+
+    Arguments: one: the entity's type and id (None: any).
+    """
     try:
         yield
     except Unknown as error:
         from headwater.log.opening import open_log
-        from headwater.operations.stopped import in_front_of
+        from headwater.operations.groups import group_lags
+        from headwater.operations.stopped import in_front_of, waiting
 
         with suppress(HeadwaterError), closing(open_log(project.on)) as log:  # it is only for advice
-            if (one := in_front_of(log, entity, entity_id)) is not None:
-                error.add_note(f"{ALSO}{one.text}")
+            found = waiting(log, group_lags(log)) if one is None else [in_front_of(log, *one)]
+            for first in found:
+                if first is not None:
+                    error.add_note(f"{ALSO}{first.text}")
         raise
 
 

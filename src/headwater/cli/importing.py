@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headwater.cli.asking import connected, vocabulary_of
+from headwater.cli.asking import connected, stops_told, vocabulary_of
 from headwater.cli.disk import looked_at
 from headwater.cli.ending import BAD, NEXT, then, told
 from headwater.cli.output import Form, output_option, show_one
@@ -76,7 +76,7 @@ def command(
             _tell(file, bad, rejected.count)
             rejected.add(bad)
 
-        with then(Unknown, again), looked_at(project.file, again):
+        with then(Unknown, again), stops_told(project), looked_at(project.file, again):
             tally = import_lines(
                 shop, content, reader, in_flight=in_flight, timeout_s=timeout, set_aside=set_aside, progress=progress
             )
