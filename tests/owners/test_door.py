@@ -33,9 +33,9 @@ class Desk:
         for one in batch:
             self.done.setdefault(one.id, threading.Event()).set()
 
-    def send(self, name: str, *, lead: bool = True) -> None:
+    def send(self, name: str) -> None:
         self.done.setdefault(name, threading.Event())
-        self.door.submit([command(name)], lead=lead)
+        self.door.submit([command(name)])
         assert self.done[name].wait(WAIT_S)
 
 
@@ -57,13 +57,6 @@ def test_a_lone_caller_does_its_own_work() -> None:
     desk.door.close()
 
 
-def test_an_event_loop_never_does_the_work_itself() -> None:
-    desk = Desk()
-    desk.send("a", lead=False)
-    assert desk.threads == ["the door's thread"]
-    desk.door.close()
-
-
 def test_who_comes_while_the_owner_is_busy_shares_the_next_batch() -> None:
     busy, go_on = threading.Event(), threading.Event()
 
@@ -77,7 +70,7 @@ def test_who_comes_while_the_owner_is_busy_shares_the_next_batch() -> None:
     first.start()
     assert busy.wait(WAIT_S)
     for name in "abc":
-        desk.door.submit([command(name)], lead=True)
+        desk.door.submit([command(name)])
     go_on.set()
     first.join(WAIT_S)
     desk.done.setdefault("c", threading.Event()).wait(WAIT_S)
@@ -88,7 +81,7 @@ def test_who_comes_while_the_owner_is_busy_shares_the_next_batch() -> None:
 def test_whoever_holds_the_door_lets_the_waiting_in_when_it_leaves() -> None:
     desk = Desk()
     with desk.door:
-        desk.door.submit([command("a")], lead=True)
+        desk.door.submit([command("a")])
         assert desk.batches == []
     assert desk.done.setdefault("a", threading.Event()).wait(WAIT_S)
     desk.door.close()
@@ -112,6 +105,6 @@ def test_closing_carries_out_what_was_left() -> None:
     desk = Desk()
     with desk.door:
         for name in "abc":
-            desk.door.submit([command(name)], lead=True)
+            desk.door.submit([command(name)])
     desk.door.close()
     assert [one for batch in desk.batches for one in batch] == ["a", "b", "c"]

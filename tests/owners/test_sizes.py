@@ -36,3 +36,9 @@ def test_a_state_that_grows_too_large_refuses_to_grow_further() -> None:
 def test_a_command_id_is_not_a_place_for_content() -> None:
     with app.run(MemoryLog()) as bank, pytest.raises(hw.Misuse, match="1 to 200 characters"):
         list(bank.send_many([Sending(Open("a", "ann"), command_id="x" * 201)]))
+
+
+@pytest.mark.parametrize(("key", "actor"), [("k" * 2_001, None), ("k", "user:" + "x" * 2_000)])
+def test_nor_are_keys_and_actors(key: str, actor: str | None) -> None:
+    with app.run(MemoryLog()) as bank, pytest.raises(hw.Misuse, match=r"Open: .* have 2,00\d characters; at most"):
+        bank.send(Open(key, "ann"), actor=actor)

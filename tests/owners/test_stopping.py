@@ -49,7 +49,12 @@ BAD_COMMANDS: dict[str, tuple[bytes | None, bytes | None, list[tuple[str, bytes]
     ),
     "expected version": (HERE.encode(), VALUE, headers_of(hw_expected=b"many"), "unreadable command headers"),
     "time": (HERE.encode(), VALUE, headers_of(ce_time=b"yesterday"), "unreadable command headers"),
-    "long actor": (HERE.encode(), VALUE, headers_of(ce_authid=b"x" * 900_000), "the actor has 900,000 characters"),
+    "long actor": (
+        HERE.encode(),
+        VALUE,
+        headers_of(ce_authid=b"x" * 900_000),
+        "id have 900,[0-9]+ characters",
+    ),
     "id not UTF-8": (HERE.encode(), VALUE, headers_of(ce_id=b"\xff"), "unreadable command headers"),
 }
 

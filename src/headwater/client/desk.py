@@ -28,6 +28,7 @@ from headwater.messages.declare import Command, Event, key_of
 from headwater.messages.envelope import Recorded
 from headwater.messages.json_codec import JsonCodec
 from headwater.owners.arriving import Arrived
+from headwater.owners.limits import ENVELOPE_CHARACTERS, too_long
 from headwater.owners.owner import Owner
 from headwater.owners.replies import Reply
 
@@ -92,6 +93,8 @@ class Desk:
             raise Misuse("a command_id has 1 to 200 characters")
         entity, entity_id = target or (str(type(command).__hw__.entity), key_of(command))
         key = entity_id.encode()
+        if (long := len(key) + len(sending.actor or "")) > ENVELOPE_CHARACTERS:
+            raise Misuse(f"{type(command).__name__}: {too_long(long)}")
         command_id = sending.command_id or self.environment.new_id()
         pending = Pending(command_id)
         arrived = Arrived(
@@ -99,7 +102,6 @@ class Desk:
             key,
             self._codec(type(command)).encode(command, None),
             self.topology.partition(entity, key),
-            message=command,
             expected=sending.expected_version,
             time=sending.time,
             actor=sending.actor,

@@ -9,9 +9,8 @@ import msgspec
 
 from headwater.errors import BadData, HeadwaterError
 from headwater.log.port import Headers, Record
-from headwater.messages.declare import Command
 from headwater.messages.envelope import parse_time
-from headwater.owners.limits import over_long
+from headwater.owners.limits import ENVELOPE_CHARACTERS, too_long
 from headwater.owners.replies import Reply
 
 
@@ -29,16 +28,14 @@ class Source(msgspec.Struct, frozen=True):
 class Arrived(msgspec.Struct, eq=False):
     """A command with its envelope.
 
-    `message` is the command itself where it was handed over in this process, else None. `answer` is called
-    with the reply after the commit, or with what kept it from being carried out; for a record it is None, and
-    `client` says whose reply record it becomes.
+    `answer`, of one that was handed over in this process, is called with the reply after the commit, or with what
+    kept it from being carried out; for a record it is None, and `client` says whose reply record it becomes.
     """
 
     id: str
     key: bytes
     value: bytes
     partition: int
-    message: Command | None = None
     offset: int = -1
     expected: int | None = None
     time: datetime | None = None
@@ -79,10 +76,9 @@ def from_record(record: Record) -> Arrived:
             arrived.headers, arrived.timestamp_ms = pairs, record.timestamp_ms
     except ValueError as error:
         raise _foreign(record, f"unreadable command headers: {error}") from error
-    if too_long := over_long(
-        key=key, command_id=arrived.id, actor=arrived.actor, correlation_id=arrived.correlation_id
-    ):
-        raise _foreign(record, f"unreadable command headers: {too_long}")
+    long = len(key) + len(command_id) + len(arrived.actor or "") + len(arrived.correlation_id or "")
+    if long > ENVELOPE_CHARACTERS:
+        raise _foreign(record, f"unreadable command headers: {too_long(long)}")
     return arrived
 
 

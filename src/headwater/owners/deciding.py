@@ -229,11 +229,11 @@ class Decider:
         return Step(arrived, entry, self._reply(entry, arrived, outcome="misuse", text=text), (), False)
 
     def _must_be_answered(self, arrived: Arrived, why: str) -> None:
-        """A process waits for no answer: what it sends and cannot be carried out must not be passed over.
+        """Nobody waits for the answer to what a process sends: if it cannot be carried out, it must not be passed over.
 
         Raises: BadData.
         """
-        if arrived.source is not None:
+        if arrived.source is not None and arrived.client is None and arrived.answer is None:
             raise BadData(
                 f"command {arrived.id} of a process ({source_text(arrived.source)}) cannot be carried out: {why}",
                 topic=commands_topic(self.entity),

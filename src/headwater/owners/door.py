@@ -73,12 +73,10 @@ class Door:
         if self._queue:
             self._wanted.give()
 
-    def submit(self, commands: Iterable[Arrived], *, lead: bool) -> None:
-        """Queues commands. Arguments: lead: carry them out in this thread if nobody is at work."""
+    def submit(self, commands: Iterable[Arrived]) -> None:
+        """Queues commands, and carries them out in this thread if nobody is at work."""
         self._queue.extend(commands)
-        if not lead:
-            self._wanted.give()
-        elif self._lock.acquire(blocking=False):
+        if self._lock.acquire(blocking=False):
             try:
                 self._take()
             finally:

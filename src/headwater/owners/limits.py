@@ -17,7 +17,8 @@ TEXT_CHARACTERS = 2_000
 """How much an answer says of what went wrong."""
 
 ENVELOPE_CHARACTERS = 2_000
-"""What a key, an actor or a correlation id may have: each stands in several headers and records of every event."""
+"""What key, command id, actor and correlation id may have together: each stands in several headers and records of
+every event."""
 
 
 def fits(value: bytes, limit: int, what: str) -> None:
@@ -29,10 +30,7 @@ def fits(value: bytes, limit: int, what: str) -> None:
         )
 
 
-def over_long(**parts: str | bytes | None) -> str | None:
-    """Which of these parts of an envelope is too long, in words; None: none is."""
-    for name, text in parts.items():
-        if text is not None and len(text) > ENVELOPE_CHARACTERS:
-            what = name.replace("_", " ")
-            return f"the {what} has {len(text):,} characters; at most {ENVELOPE_CHARACTERS:,} are possible"
-    return None
+def too_long(characters: int) -> str:
+    """In words."""
+    parts = "key, command id, actor and correlation id"
+    return f"{parts} have {characters:,} characters; at most {ENVELOPE_CHARACTERS:,} are possible"

@@ -149,12 +149,10 @@ class Owner:
         """Whether commands for this partition can be handed over here."""
         return partition in self._known.memories and self._fence is not None
 
-    def submit(self, commands: Iterable[Arrived], *, lead: bool = True) -> None:
-        """Takes commands of callers in this process; each one's `answer` is called when it is decided.
-
-        Arguments: lead: carry them out in the calling thread if the owner is idle (False: an event loop calls).
-        """
-        self._door.submit(commands, lead=lead)
+    def submit(self, commands: Iterable[Arrived]) -> None:
+        """Takes commands of callers in this process, and carries them out in the calling thread if the owner is idle;
+        each one's `answer` is called when it is decided."""
+        self._door.submit(commands)
 
     def start(self) -> None:
         """Starts the thread that takes what callers leave in the queue."""

@@ -11,9 +11,7 @@ from types import TracebackType
 
 from headwater.app import App
 from headwater.client.desk import Desk
-from headwater.client.dispatching import Parcel
 from headwater.client.read_models import ReadModels
-from headwater.client.receipts import Sending
 from headwater.client.shop import Shop
 from headwater.client.travelling import Post
 from headwater.environment import Environment
@@ -39,9 +37,7 @@ class InMemory:
         self._services = make_services(app, log, topology, self._models, [part], CLIENT, environment)
         post = Post(log, topology, client=CLIENT, url="memory://", environment=environment)
         owners = self._services.owners
-        self._desk = UnpackingDesk(
-            log, topology, app.behaviours, owners, post, source=app.name, environment=environment
-        )
+        self._desk = Desk(log, topology, app.behaviours, owners, post, source=app.name, environment=environment)
         self.shop = self.sender = Shop(self._desk, self._models)
         self._members = [(loop, loop.join()) for loop in self._services.loops]
         self.catch_up()
@@ -72,16 +68,6 @@ class InMemory:
         for owner in self._services.owners.values():
             for why in owner.failures.values():
                 raise Stopped(why)
-
-
-class UnpackingDesk(Desk):
-    """A desk whose owners in this process get the bytes of a command only, not the object that was sent."""
-
-    def pack(self, sending: Sending, target: tuple[str, str] | None = None) -> Parcel:
-        """As `Desk.pack`."""
-        parcel = super().pack(sending, target)
-        parcel.arrived.message = None
-        return parcel
 
 
 def command_families() -> list[str]:
