@@ -146,8 +146,8 @@ def make_services(
     families = {b.entity for b in app.behaviours.values()}
     listened = {entity for shape in app.processes for entity in shape.families}
     listened |= models.families()
-    targets = set(families)
-    topology.ensure(sorted(targets | listened), partitions=app.partitions)
+    topology.ensure(sorted(families), partitions=app.partitions)
+    topology.ensure_events(sorted(listened - families), partitions=app.partitions)
     topology.ensure([shape.entity for shape in app.processes], partitions=app.partitions, with_events=False)
     services = Services(log, topology)
     if "commands" in parts:

@@ -121,6 +121,15 @@ class Topology:
         for entity in wanted:
             self._check(self._recorded[entity])
 
+    def ensure_events(self, entities: Iterable[str], *, partitions: int) -> None:
+        """As `ensure`, for entity types that are only listened to: an `-events` topic that somebody else has made is
+        read as it is, whatever its count, and nothing is made beside it."""
+        wanted = list(entities)
+        self.refresh()
+        unknown = [events_topic(entity) for entity in wanted if entity not in self._recorded]
+        foreign = self._log.topics(unknown) if unknown else {}
+        self.ensure([entity for entity in wanted if events_topic(entity) not in foreign], partitions=partitions)
+
     def _check(self, record: EntityTopics) -> None:
         there = self._log.topics(record.topics.keys())
         for topic, topic_id in record.topics.items():

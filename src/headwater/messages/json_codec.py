@@ -160,12 +160,14 @@ class JsonCodec(Generic[M]):
             text = b"".join(cast("Sequence[bytes]", values))
             if b"\\" in text and b"\\u" in text:
                 return False
-            if self._all_first:  # then saying nothing is saying 1, and where it is said does not matter
-                return text.count(self._version) == text.count(self._version + b":1,")
-            begun = all(map(bytes.startswith, cast("Sequence[bytes]", values), repeat(self._prefixes)))
+            said = text.count(self._version)
+            begun = map(bytes.startswith, cast("Sequence[bytes]", values), repeat(self._prefixes))
+            if said == len(values) and all(begun):
+                return True
         except TypeError:  # a tombstone is among them
             return False
-        return begun and text.count(self._version) == len(values)
+        # Where all classes are at version 1, saying nothing is saying 1, and where it is said does not matter.
+        return self._all_first and said == text.count(self._version + b":1,")
 
     def _decode_by_header(self, value: bytes | None) -> M | Unreadable:
         if value is None:

@@ -59,24 +59,27 @@ class Writing:
         """Appends all events and commands, and tells replies and entries where the events landed."""
         self._transactions += 1
         records = self._make_events(steps)
-        events = len(records)
         for step in steps:
-            records += step.sends
+            if step.sends:
+                records += step.sends
         if not records:
             return {}
         offsets = tx.append(records)
         spans: dict[int, Span] = {}
-        for record, offset in zip(records[:events], offsets, strict=False):
-            span = spans.get(record.partition)
-            if span is None:
-                spans[record.partition] = Span(offset, offset, 1)
-            else:
-                span.last, span.count = offset, span.count + 1
         index = 0
         for step in steps:
-            if step.events:
-                index += len(step.events)
-                step.entry.events = step.reply.next_offset = offsets[index - 1] + 1
+            count = len(step.events)
+            if not count:
+                continue
+            first, index = offsets[index], index + count
+            last = offsets[index - 1]
+            step.entry.events = step.reply.next_offset = last + 1
+            span = spans.get(step.arrived.partition)
+            if span is None:
+                spans[step.arrived.partition] = Span(first, last, count)
+            else:
+                span.last = last
+                span.count += count
         return spans
 
     def _make_events(self, steps: Sequence[Step]) -> list[NewRecord]:

@@ -93,7 +93,7 @@ class Forwarder:
                 return None
             raise self._bad(record, event.reason)
         headers = list(record.headers)
-        self._complete(headers, record)
+        self._complete(headers, record, event)
         key = self._key(event, record, headers).encode()
         source = Source(f"{self._shape.name}|{record.topic}|{record.partition}", record.offset, 0)
         headers.append(("hw_source", source_text(source).encode()))
@@ -106,9 +106,11 @@ class Forwarder:
             raise self._bad(record, str(error)) from error
         return forward
 
-    def _complete(self, headers: list[tuple[str, bytes]], record: Record) -> None:
+    def _complete(self, headers: list[tuple[str, bytes]], record: Record, event: Event) -> None:
         """Gives a foreign event what its own record says: where it is going, its place and its time are others."""
         names = {name for name, _ in headers}
+        if "ce_type" not in names:
+            headers.append(("ce_type", type(event).__hw__.wire_name.encode()))
         if "ce_id" not in names:
             headers.append(("ce_id", f"{record.topic}-{record.partition}-{record.offset}".encode()))
         if "ce_time" not in names:

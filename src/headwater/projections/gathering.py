@@ -89,7 +89,7 @@ class Topic:
 
     def _call(self, record: Record, event: Event, calls: list[Call]) -> None:
         wants_meta, listeners = self._listeners[type(event)]
-        meta = self._read_meta(record) if wants_meta else None
+        meta = self._read_meta(record, event) if wants_meta else None
         for listener in listeners:
             handler = listener.handler
             if listener.key is None and listener.keys is None:
@@ -103,7 +103,7 @@ class Topic:
             except Exception as error:  # the author's function may raise anything
                 raise failure((record, event, meta, handler, ()), error, part="the key of ") from error
 
-    def _read_meta(self, record: Record) -> Meta:
+    def _read_meta(self, record: Record, event: Event) -> Meta:
         headers = record.headers
         time = None
         for name, _ in headers:
@@ -114,7 +114,8 @@ class Topic:
             if isinstance(said, Unreadable):
                 raise bad_data(said, record)
             time = said
-        meta = read_meta(record.topic, record.partition, record.offset, record.key, headers, record.timestamp_ms, time)
+        at, kind = (record.topic, record.partition, record.offset), type(event).__hw__.wire_name
+        meta = read_meta(*at, record.key, headers, record.timestamp_ms, time, kind)
         if isinstance(meta, Unreadable):
             raise bad_data(meta, record)
         return meta
