@@ -21,7 +21,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -41,12 +41,14 @@ appender.out.layout.pattern = %d %p %m (%c)%n
 
 @dataclass(slots=True)
 class Node:
-    """One broker of a cluster. `pid` is the last known process; 0: never started."""
+    """One broker of a cluster. `pid` is the last known process; 0: never started. `advertised` is the port that others
+    are told to use, if it is not its own (0)."""
 
     id: int
     port: int
     controller_port: int
     pid: int = 0
+    advertised: int = 0
 
 
 @dataclass(slots=True)
@@ -65,7 +67,7 @@ class Cluster:
     @property
     def bootstrap(self) -> str:
         """host:port of every node, with commas."""
-        return ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        return ",".join(f"127.0.0.1:{node.advertised or node.port}" for node in self.nodes)
 
     @property
     def url(self) -> str:
@@ -232,13 +234,19 @@ class Cluster:
 
 
 def start_brokers(
-    nodes: int = 1, directory: Path | None = None, *, port: int | None = None, cache: Path | None = None
+    nodes: int = 1,
+    directory: Path | None = None,
+    *,
+    port: int | None = None,
+    cache: Path | None = None,
+    advertise: Callable[[int], int] | None = None,
 ) -> Cluster:
     """Starts a cluster, or the one that already is in the directory, and returns when all nodes answer.
 
     Arguments: nodes: 1 or 3 (3: replication 3, at least 2 in sync); directory: for settings and data (None: a
     new temporary one); port: the first node's, the others take the next ones (None: free ones); cache: for
-    Kafka's jars (None: `cache_directory()`).
+    Kafka's jars (None: `cache_directory()`); advertise: for a new cluster, gives the port that clients and other
+    brokers use instead of a node's own (see `testing.proxy`).
     Raises: Misuse: the directory holds a cluster of another size or port; Unavailable: Java or Maven is
     missing, or a broker does not start.
     """
@@ -247,6 +255,9 @@ def start_brokers(
     cluster = Cluster.load(directory)
     if cluster is None:
         cluster = Cluster(directory, _new_cluster_id(), cache or cache_directory(), _new_nodes(nodes, port))
+        if advertise is not None:
+            for node in cluster.nodes:
+                node.advertised = advertise(node.port)
     if len(cluster.nodes) != nodes or port not in (None, cluster.nodes[0].port):
         raise Misuse(
             f"{directory} holds {len(cluster.nodes)} node(s) from port {cluster.nodes[0].port}: start it as it "
@@ -306,7 +317,7 @@ def _settings(cluster: Cluster, node: Node) -> str:
         "node.id": node.id,
         "controller.quorum.voters": voters,
         "listeners": f"PLAINTEXT://127.0.0.1:{node.port},CONTROLLER://127.0.0.1:{node.controller_port}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{node.port}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{node.advertised or node.port}",
         "controller.listener.names": "CONTROLLER",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "log.dirs": cluster.directory / f"node-{node.id}" / "data",

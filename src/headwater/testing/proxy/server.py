@@ -1,0 +1,211 @@
+"""The proxy's sockets and threads: a listener per broker, two threads per connection, one for each direction.
+
+What is kept back holds up what comes after it in the same direction of the same connection, as in a network. A
+client may give up meanwhile and connect anew; what it left behind still reaches the broker when it is let go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from headwater.testing.proxy.faults import Act, Fault, Faults
+from headwater.testing.proxy.protocol import Frames, Request, correlation_of, request_of
+
+logger = logging.getLogger("headwater.testing.proxy")
+
+_ANSWER_S = 30.0
+"""How long an answer is waited for that nobody but the fault wants to know any more."""
+
+
+class Proxy:
+    """Stands before any number of brokers; a context manager. Thread-safe.
+
+    `log` says what it did and when, `requests` has the head of every request that came, with the broker's port.
+    """
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.requests: list[tuple[int, Request]] = []
+        self._began = time.monotonic()
+        self._faults = Faults()
+        self._listeners: list[socket.socket] = []
+        self._connections: list[_Connection] = []
+        self._lock = threading.Lock()
+
+    def before(self, port: int) -> int:
+        """Listens for a broker. Arguments: port: the broker's own. Returns the port that clients must use."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        self._listeners.append(listener)
+        threading.Thread(target=self._accept, args=(listener, port), name=f"proxy-{port}", daemon=True).start()
+        own: int = listener.getsockname()[1]
+        return own
+
+    # Faults. `client`: how the client's id begins; `port`: the broker's own, None: any
+
+    def keep_request(
+        self, api: int, *, client: str = "", port: int | None = None, times: float = 1, cut: bool = False
+    ) -> Fault:
+        """Keeps the next request of an API until it is released. Arguments: cut: ends the client's connection when
+        the request is there, so that the client asks again over another one."""
+        return self._faults.add(Fault(Act.KEEP_REQUEST, api, client, port, times, cut, None, self.note))
+
+    def keep_answer(
+        self, api: int, *, client: str = "", port: int | None = None, times: float = 1, for_s: float | None = None
+    ) -> Fault:
+        """Keeps the answer to the next request of an API until it is released, or for so many seconds."""
+        return self._faults.add(Fault(Act.KEEP_ANSWER, api, client, port, times, False, for_s, self.note))
+
+    def drop_answer(
+        self, api: int, *, client: str = "", port: int | None = None, times: float = 1, cut: bool = False
+    ) -> Fault:
+        """Lets the next request of an API through and drops its answer. Arguments: cut: ends the client's
+        connection then; otherwise the client waits until its own time is out."""
+        return self._faults.add(Fault(Act.DROP_ANSWER, api, client, port, times, cut, None, self.note))
+
+    def delay(self, seconds: float, *, client: str = "", port: int | None = None) -> Fault:
+        """Every answer takes so much longer, until this is released. The log says so once."""
+        self.note(f"answers to {client or 'anybody'} take {seconds:g} s longer")
+        return self._faults.add(Fault(Act.KEEP_ANSWER, None, client, port, math.inf, False, seconds, lambda line: None))
+
+    def cut(self, client: str = "") -> int:
+        """Ends the connections of clients whose id begins like this. Returns how many."""
+        with self._lock:
+            hit = [one for one in self._connections if one.client_id.startswith(client)]
+        for one in hit:
+            one.close()
+        self.note(f"{len(hit)} connection(s) of {client or 'anybody'} are cut")
+        return len(hit)
+
+    def heal(self) -> None:
+        """Ends all faults; what is kept is thrown away. Forgets `requests`."""
+        self._faults.clear()
+        self.requests = []
+
+    def note(self, line: str) -> None:
+        """Adds a line to the log."""
+        self.log.append(f"{time.monotonic() - self._began:8.3f} s  {line}")
+        logger.info("%s", line)
+
+    def close(self) -> None:
+        self._faults.clear()
+        for listener in self._listeners:
+            _shut(listener)
+        with self._lock:
+            connections = list(self._connections)
+        for one in connections:
+            one.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _accept(self, listener: socket.socket, port: int) -> None:
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                client = listener.accept()[0]
+                try:
+                    broker = socket.create_connection(("127.0.0.1", port))
+                except OSError:
+                    client.close()  # as if nobody listened: the broker does not run
+                    continue
+                connection = _Connection(self, client, broker, port)
+                with self._lock:
+                    self._connections = [one for one in self._connections if not one.closed]
+                    self._connections.append(connection)
+                connection.start()
+
+    def _fault(self, request: Request, port: int) -> Fault | None:
+        self.requests.append((port, request))
+        return self._faults.of(request, port)
+
+
+class _Connection:
+    """One client's connection and the proxy's own to the broker."""
+
+    def __init__(self, proxy: Proxy, client: socket.socket, broker: socket.socket, port: int) -> None:
+        self._proxy, self._client, self._broker, self._port = proxy, client, broker, port
+        self._asked: dict[int, tuple[Request, Fault | None]] = {}
+        self._client_is_cut = False
+        self._ended = threading.Event()
+        self.client_id = ""
+        for one in (client, broker):
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def start(self) -> None:
+        for run in (self._carry_requests, self._carry_answers):
+            threading.Thread(target=run, name=f"proxy-{self._port}", daemon=True).start()
+
+    @property
+    def closed(self) -> bool:
+        return self._ended.is_set()
+
+    def close(self) -> None:
+        self._ended.set()
+        _shut(self._client)
+        _shut(self._broker)
+
+    def _carry_requests(self) -> None:
+        with contextlib.closing(self), contextlib.suppress(OSError):
+            for message in _messages(self._client):
+                request = request_of(message)
+                self.client_id = request.client
+                fault = self._proxy._fault(request, self._port)
+                self._asked[request.correlation] = request, fault
+                if fault is None or fault.act is not Act.KEEP_REQUEST:
+                    self._broker.sendall(message)
+                elif not self._send_late(message, request, fault):
+                    break
+
+    def _send_late(self, message: bytes, request: Request, fault: Fault) -> bool:
+        """Sends a request when its fault lets it go. Returns whether the client is still connected, as far as the
+        proxy is concerned."""
+        if fault.cut:
+            self._client_is_cut = True
+            _shut(self._client)
+        if not fault.kept(request):
+            return False
+        self._broker.sendall(message)
+        if fault.cut:
+            self._ended.wait(_ANSWER_S)  # the other thread ends it with the answer
+        return not fault.cut
+
+    def _carry_answers(self) -> None:
+        with contextlib.closing(self), contextlib.suppress(OSError):
+            for message in _messages(self._broker):
+                request, fault = self._asked.pop(correlation_of(message))
+                if fault is not None:
+                    fault.answer(request, message)
+                    if fault.cut:
+                        break
+                    if fault.act is Act.DROP_ANSWER:
+                        continue
+                    if fault.act is Act.KEEP_ANSWER and not fault.kept(request):
+                        break
+                if not self._client_is_cut:
+                    self._client.sendall(message)
+
+
+def _messages(source: socket.socket) -> Iterator[bytes]:
+    """Whole messages, until the other side is gone."""
+    frames = Frames()
+    while data := source.recv(65_536):
+        yield from frames.feed(data)
+
+
+def _shut(one: socket.socket) -> None:
+    """Ends a connection or a listener; a thread that waits for it wakes up."""
+    with contextlib.suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+    one.close()

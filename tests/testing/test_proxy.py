@@ -1,0 +1,235 @@
+"""The proxy before a broker: messages are told apart, and what is kept, dropped or cut is nothing else."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import closing, suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater.testing import eventually
+from headwater.testing.proxy import Api, Proxy, Request
+from headwater.testing.proxy.protocol import Frames, correlation_of, error_of, name_of, request_of
+
+INVALID_PRODUCER_EPOCH = 47
+
+
+def message(body: bytes) -> bytes:
+    return struct.pack(">i", len(body)) + body
+
+
+def asking(api: int, correlation: int, client: str = "someone", version: int = 1) -> bytes:
+    name = client.encode()
+    return message(struct.pack(">hhih", api, version, correlation, len(name)) + name + b"the rest")
+
+
+def answering(correlation: int, error: int = 0) -> bytes:
+    return message(struct.pack(">iih", correlation, 0, error))
+
+
+@given(st.lists(st.binary(max_size=50), max_size=20), st.lists(st.integers(1, 60), max_size=40))
+def test_a_stream_is_cut_into_its_messages_wherever_it_is_torn(bodies: list[bytes], steps: list[int]) -> None:
+    messages = [message(body) for body in bodies]
+    stream, frames, found = b"".join(messages), Frames(), list[bytes]()
+    for step in steps:
+        found += frames.feed(stream[:step])
+        stream = stream[step:]
+    assert found + frames.feed(stream) == messages
+
+
+def test_the_head_of_a_request_is_read() -> None:
+    assert request_of(asking(Api.END_TXN, 7, "orders-a")) == Request(Api.END_TXN, 1, 7, "orders-a")
+    nameless = message(struct.pack(">hhih", Api.FETCH, 12, 8, -1))
+    assert str(request_of(nameless)) == "Fetch v12 #8 of a client without name"
+    assert name_of(999) == "API 999"
+
+
+@pytest.mark.parametrize(("version", "tags"), [(1, b""), (3, b"\0")])
+def test_the_error_of_an_answer_is_found_in_old_and_new_versions(version: int, tags: bytes) -> None:
+    answer = message(struct.pack(">i", 7) + tags + struct.pack(">ih", 0, INVALID_PRODUCER_EPOCH))
+    assert correlation_of(answer) == 7
+    assert error_of(Request(Api.END_TXN, version, 7, ""), answer) == INVALID_PRODUCER_EPOCH
+    assert error_of(Request(Api.FETCH, version, 7, ""), answer) is None
+
+
+class Server:
+    """Answers every request at once and remembers the correlation ids that came."""
+
+    def __init__(self) -> None:
+        self.came: list[int] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                threading.Thread(target=self._serve, args=(self._listener.accept()[0],), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        frames = Frames()
+        with closing(client):
+            while data := client.recv(4096):
+                for request in map(request_of, frames.feed(data)):
+                    self.came.append(request.correlation)
+                    client.sendall(answering(request.correlation))
+
+    def close(self) -> None:
+        with suppress(OSError):  # closed before
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+class Client:
+    """Sends requests and reads answers over one connection."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self._frames = Frames()
+
+    def ask(self, *requests: bytes) -> None:
+        self._socket.sendall(b"".join(requests))
+
+    def answers(self, count: int) -> list[int]:
+        """The correlation ids of the next answers; fewer where the connection ends."""
+        found: list[int] = []
+        while len(found) < count:
+            try:
+                data = self._socket.recv(4096)
+            except ConnectionError:
+                break
+            if not data:
+                break
+            found += map(correlation_of, self._frames.feed(data))
+        return found
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with closing(Server()) as server:
+        yield server
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    with Proxy() as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def port(proxy: Proxy, server: Server) -> int:
+    return proxy.before(server.port)
+
+
+@pytest.fixture
+def client(port: int) -> Iterator[Client]:
+    with closing(Client(port)) as client:
+        yield client
+
+
+def test_without_faults_everything_passes(proxy: Proxy, client: Client) -> None:
+    client.ask(*(asking(Api.PRODUCE, number) for number in range(100)))
+    assert client.answers(100) == list(range(100))
+    assert [request.correlation for _, request in proxy.requests] == list(range(100))
+    assert proxy.log == []
+
+
+def test_an_answer_is_dropped_and_the_next_one_comes(proxy: Proxy, client: Client) -> None:
+    fault = proxy.drop_answer(Api.PRODUCE, client="some")
+    client.ask(asking(Api.FETCH, 1), asking(Api.PRODUCE, 2), asking(Api.PRODUCE, 3))
+    assert client.answers(2) == [1, 3]
+    assert [request.correlation for request in fault.answered] == [2]
+    assert "Produce v1 #2 of someone: its answer is dropped" in proxy.log[0]
+
+
+def test_others_are_left_alone(proxy: Proxy, client: Client) -> None:
+    faults = [proxy.drop_answer(Api.PRODUCE, client="else"), proxy.drop_answer(Api.PRODUCE, port=1)]
+    client.ask(asking(Api.PRODUCE, 1))
+    assert client.answers(1) == [1]
+    assert [fault.caught for fault in faults] == [[], []]
+
+
+def test_the_connection_is_cut_instead_of_an_answer(proxy: Proxy, server: Server, client: Client) -> None:
+    proxy.drop_answer(Api.PRODUCE, cut=True)
+    client.ask(asking(Api.PRODUCE, 1), asking(Api.PRODUCE, 2))
+    assert client.answers(2) == []
+    assert server.came[0] == 1
+
+
+def test_an_answer_is_kept_until_it_is_let_go(proxy: Proxy, server: Server, client: Client) -> None:
+    fault = proxy.keep_answer(Api.PRODUCE)
+    client.ask(asking(Api.PRODUCE, 1), asking(Api.PRODUCE, 2))
+    eventually(lambda: fault.answered)
+    eventually(lambda: server.came == [1, 2])
+    fault.release()
+    assert client.answers(2) == [1, 2]
+
+
+def test_a_request_is_kept_with_all_that_comes_after_it(proxy: Proxy, server: Server, client: Client) -> None:
+    fault = proxy.keep_request(Api.PRODUCE)
+    client.ask(asking(Api.FETCH, 1), asking(Api.PRODUCE, 2), asking(Api.PRODUCE, 3))
+    assert client.answers(1) == [1]
+    eventually(lambda: fault.caught)
+    assert server.came == [1]
+    fault.release()
+    assert client.answers(2) == [2, 3]
+
+
+def test_a_request_reaches_the_broker_after_its_client_was_cut(
+    proxy: Proxy, server: Server, client: Client, port: int
+) -> None:
+    fault = proxy.keep_request(Api.END_TXN, cut=True)
+    client.ask(asking(Api.END_TXN, 1))
+    assert client.answers(1) == []
+    with closing(Client(port)) as again:
+        again.ask(asking(Api.END_TXN, 2))
+        assert again.answers(1) == [2]
+    assert server.came == [2]
+    fault.release()
+    eventually(lambda: fault.errors == [0])
+    assert server.came == [2, 1]
+
+
+def test_what_is_still_kept_at_the_end_is_thrown_away(proxy: Proxy, server: Server, client: Client) -> None:
+    fault = proxy.keep_request(Api.PRODUCE)
+    client.ask(asking(Api.PRODUCE, 1))
+    eventually(lambda: fault.caught)
+    proxy.heal()
+    assert client.answers(1) == []
+    assert server.came == []
+
+
+def test_connections_are_cut_and_new_ones_are_taken(proxy: Proxy, client: Client, port: int) -> None:
+    client.ask(asking(Api.PRODUCE, 1, "mine"))
+    assert client.answers(1) == [1]
+    assert proxy.cut("somebody else's") == 0
+    assert proxy.cut("mi") == 1
+    assert client.answers(1) == []
+    with closing(Client(port)) as again:
+        again.ask(asking(Api.PRODUCE, 2))
+        assert again.answers(1) == [2]
+
+
+def test_a_broker_that_does_not_run_looks_like_that(proxy: Proxy, server: Server) -> None:
+    server.close()
+    with closing(Client(proxy.before(server.port))) as client:
+        assert client.answers(1) == []
+
+
+def test_answers_are_delayed_until_that_is_over(proxy: Proxy, client: Client) -> None:
+    fault = proxy.delay(0.01)
+    client.ask(asking(Api.PRODUCE, 1), asking(Api.FETCH, 2))
+    assert client.answers(2) == [1, 2]
+    assert len(fault.caught) == 2
+    fault.release()
+    client.ask(asking(Api.PRODUCE, 3))
+    assert client.answers(1) == [3]
+    assert len(fault.caught) == 2
