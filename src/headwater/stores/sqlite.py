@@ -37,7 +37,15 @@ from headwater.stores.port import (
     TableSchema,
     refuse_changed_shape,
 )
-from headwater.stores.sqlite_files import FileReaders, OneConnection, Readers, TimeLimit, connect, translated
+from headwater.stores.sqlite_files import (
+    Connection,
+    FileReaders,
+    OneConnection,
+    Readers,
+    TimeLimit,
+    connect,
+    translated,
+)
 from headwater.stores.sqlite_tables import (
     SCHEMA,
     SqliteTable,
@@ -172,10 +180,15 @@ class SqliteStore:
             if not kept:
                 limit.lift()
                 self._readers.give(connection)
-        return Answer(columns, self._streamed(sql, first, cursor, limit) if kept else iter(first))
+        return Answer(columns, self._streamed(sql, first, cursor, connection, limit) if kept else iter(first))
 
     def _streamed(
-        self, sql: str, first: list[tuple[Any, ...]], cursor: sqlite3.Cursor, limit: TimeLimit
+        self,
+        sql: str,
+        first: list[tuple[Any, ...]],
+        cursor: sqlite3.Cursor,
+        connection: Connection,
+        limit: TimeLimit,
     ) -> Iterator[tuple[Any, ...]]:
         try:
             yield from first
@@ -185,7 +198,7 @@ class SqliteStore:
         finally:
             cursor.close()
             limit.lift()
-            self._readers.give(cursor.connection)
+            self._readers.give(connection)
 
     def note(self, runner: str, note: RunnerNote) -> None:
         partitions = json.encode(sorted(note.partitions)).decode()

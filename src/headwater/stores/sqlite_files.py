@@ -29,7 +29,7 @@ READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_
 DESCRIBING = frozenset({"table_info", "table_xinfo", "table_list", "index_list", "index_info"})
 
 
-def connect(path: str, busy_s: float) -> sqlite3.Connection:
+def connect(path: str, busy_s: float) -> Connection:
     """The writing connection; makes the file when it is missing. Raises: Misuse, Unavailable."""
     with translated(path), ExitStack() as failing:
         connection = _open(path, busy_s)
@@ -43,9 +43,21 @@ def connect(path: str, busy_s: float) -> sqlite3.Connection:
         return connection
 
 
-def _open(name: str, busy_s: float, *, uri: bool = False) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        name, timeout=busy_s, isolation_level=None, check_same_thread=False, cached_statements=256, uri=uri
+class Connection(sqlite3.Connection):
+    """`refused`: whether its authorizer has refused something since that was last forgotten."""
+
+    refused = False
+
+
+def _open(name: str, busy_s: float, *, uri: bool = False) -> Connection:
+    connection: Connection = sqlite3.connect(
+        name,
+        timeout=busy_s,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+        uri=uri,
+        factory=Connection,
     )
     teach(connection)
     return connection
@@ -79,9 +91,9 @@ class Readers(Protocol):
     streams: bool
     """Whether a connection may be kept while its caller reads on; if not, answers are fetched whole."""
 
-    def take(self) -> sqlite3.Connection: ...
+    def take(self) -> Connection: ...
 
-    def give(self, connection: sqlite3.Connection) -> None: ...
+    def give(self, connection: Connection) -> None: ...
 
     def close(self) -> None: ...
 
@@ -93,11 +105,11 @@ class FileReaders:
 
     def __init__(self, path: str, busy_s: float) -> None:
         self._path, self._busy_s = path, busy_s
-        self._idle: list[sqlite3.Connection] = []
+        self._idle: list[Connection] = []
         self._lock = threading.Lock()
         self._closed = False
 
-    def take(self) -> sqlite3.Connection:
+    def take(self) -> Connection:
         with self._lock:
             if self._closed:
                 raise Misuse("the store is closed")
@@ -106,10 +118,10 @@ class FileReaders:
         with translated(self._path):
             connection = _open(f"file:{quote(self._path)}?mode=ro", self._busy_s, uri=True)
             connection.execute("PRAGMA query_only = ON")
-            connection.set_authorizer(only_reading(lambda: True))
+            connection.set_authorizer(only_reading(connection, lambda: True))
             return connection
 
-    def give(self, connection: sqlite3.Connection) -> None:
+    def give(self, connection: Connection) -> None:
         with self._lock:
             if not self._closed and len(self._idle) < KEPT_READERS:
                 self._idle.append(connection)
@@ -129,18 +141,18 @@ class OneConnection:
 
     streams = False
 
-    def __init__(self, connection: sqlite3.Connection, lock: threading.RLock) -> None:
+    def __init__(self, connection: Connection, lock: threading.RLock) -> None:
         self._connection, self._lock = connection, lock
         self._reading = False
-        connection.set_authorizer(only_reading(lambda: self._reading))
+        connection.set_authorizer(only_reading(connection, lambda: self._reading))
 
-    def take(self) -> sqlite3.Connection:
+    def take(self) -> Connection:
         self._lock.acquire()
         self._reading = True
         self._connection.execute("PRAGMA query_only = ON")
         return self._connection
 
-    def give(self, connection: sqlite3.Connection) -> None:
+    def give(self, connection: Connection) -> None:
         self._reading = False
         connection.execute("PRAGMA query_only = OFF")
         self._lock.release()
@@ -156,8 +168,9 @@ class TimeLimit:
     Arguments: timeout_s: None for as long as they like.
     """
 
-    def __init__(self, connection: sqlite3.Connection, timeout_s: float | None) -> None:
+    def __init__(self, connection: Connection, timeout_s: float | None) -> None:
         self._connection, self._timeout_s = connection, timeout_s
+        connection.refused = False
         self._end = None if timeout_s is None else time.monotonic() + timeout_s
         connection.set_progress_handler(self._over, STEPS)
 
@@ -173,26 +186,29 @@ class TimeLimit:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_INTERRUPT:
-            return
-        if self._over():
+        code = getattr(error, "sqlite_errorcode", 0)
+        if code == sqlite3.SQLITE_INTERRUPT and self._over():
             raise Unavailable(f"the query did not end within {self._timeout_s:g} s and was stopped") from error
-        raise KeyboardInterrupt from error  # what the signal raised is lost inside SQLite
+        # What a signal raises while SQLite asks Python is lost there, and looks like a refusal of ours.
+        if code == sqlite3.SQLITE_INTERRUPT or (code == sqlite3.SQLITE_AUTH and not self._connection.refused):
+            raise KeyboardInterrupt from error
 
 
 Authorizer = Callable[[int, str | None, str | None, str | None, str | None], int]
 
 
-def only_reading(reading: Callable[[], bool]) -> Authorizer:
-    """Refuses, while `reading` says so, whatever is not a look at the tables."""
+def only_reading(connection: Connection, reading: Callable[[], bool]) -> Authorizer:
+    """Refuses to the connection, while `reading` says so, whatever is not a look at the tables."""
 
     def decide(action: int, first: str | None, second: str | None, _database: str | None, _by: str | None) -> int:
         if action in READING or not reading():
             return sqlite3.SQLITE_OK
         if action == sqlite3.SQLITE_PRAGMA and first in DESCRIBING:
             return sqlite3.SQLITE_OK
-        own = action == sqlite3.SQLITE_PRAGMA and first == "query_only" and second == "ON"
-        return sqlite3.SQLITE_OK if own else sqlite3.SQLITE_DENY
+        if action == sqlite3.SQLITE_PRAGMA and first == "query_only" and second == "ON":
+            return sqlite3.SQLITE_OK
+        connection.refused = True
+        return sqlite3.SQLITE_DENY
 
     return decide
 
