@@ -22,7 +22,7 @@ from headwater.errors import HeadwaterError, Misuse, Unavailable
 from headwater.log.kafka.administration import Administration
 from headwater.log.kafka.appending import check
 from headwater.log.kafka.bounded import Bounded
-from headwater.log.kafka.connection import REFUSED, Connection
+from headwater.log.kafka.connection import REFUSED, Connection, KafkaOptions
 from headwater.log.kafka.membership import LOST, KafkaFence
 from headwater.log.kafka.outcome import Outcome, Written
 from headwater.log.kafka.producers import Turn
@@ -43,14 +43,20 @@ class KafkaTransaction:
     """See `headwater.log.port.Transaction`. Begins with its first record or position.
 
     Arguments: begin: gives the producer; id: its transactional id; administration; bounded: makes calls that may
-    never end; answer_s: how long any other step may take.
+    never end; options: how long the commit may take, and any other step.
     """
 
     def __init__(
-        self, begin: Callable[[], Producer], id: str, administration: Administration, bounded: Bounded, answer_s: float
+        self,
+        begin: Callable[[], Producer],
+        id: str,
+        administration: Administration,
+        bounded: Bounded,
+        options: KafkaOptions,
     ) -> None:
-        self._begin, self._id, self._administration, self._answer_s = begin, id, administration, answer_s
-        self._bounded = bounded
+        self._begin, self._id, self._administration, self._bounded = begin, id, administration, bounded
+        self._answer_s = options.answer_timeout_s
+        self._commit_s = options.transaction_timeout_s + options.answer_timeout_s
         self._producer: Producer | None = None
         self._failed: KafkaError | None = None
         self.written = Written(id)
@@ -108,8 +114,9 @@ class KafkaTransaction:
             raise _Broken(self._failed, "writing")
         producer = self._started()
         self.written.complete = True
-        # -1: the rest of the transaction's time; any other limit may leave client and cluster apart.
-        self._repeat(lambda: producer.commit_transaction(-1), "commit")
+        # With -1 the client would wait for ever for a coordinator that takes requests and never answers. A time-out may
+        # leave client and cluster apart, so this producer is used no more after one.
+        self._repeat(lambda: producer.commit_transaction(self._commit_s), "commit")
 
     def aborts(self) -> bool:
         """Aborts, and says whether that was without any doubt."""
@@ -211,8 +218,7 @@ class KafkaWriter:
             turn.close()
 
     def _transaction(self, turn: Turn) -> KafkaTransaction:
-        answer_s = self._connection.options.answer_timeout_s
-        return KafkaTransaction(turn.begin, turn.id, self._administration, self._bounded, answer_s)
+        return KafkaTransaction(turn.begin, turn.id, self._administration, self._bounded, self._connection.options)
 
     def _abandon(self, turn: Turn, transaction: KafkaTransaction) -> None:
         """Aborts what is open. Where that does not go smoothly the producer is replaced, which aborts it too."""
