@@ -1,0 +1,98 @@
+"""Answers of the cluster that are dropped or late, and connections that are cut: nothing is lost, nothing is doubled.
+
+Which transactions are hit is drawn from a seed that is printed; `HEADWATER_SEED` repeats it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+from confluent_kafka import Producer
+
+from headwater.log.kafka import KafkaLog, appending
+from headwater.testing.conformance.log.waiting import make_topic, numbered
+from headwater.testing.proxy import Api, Proxy
+from tests.faults.conftest import OpenLog
+from tests.faults.work import Work, visible_numbers
+
+pytestmark = pytest.mark.kafka
+
+TRANSACTIONS = 8
+PATHS = [
+    pytest.param(Api.PRODUCE, id="Produce"),
+    pytest.param(Api.TXN_OFFSET_COMMIT, id="TxnOffsetCommit"),
+    pytest.param(Api.INIT_PRODUCER_ID, id="InitProducerId"),
+    pytest.param(Api.END_TXN, id="EndTxn"),
+]
+
+
+def hit(name: str, count: int) -> set[int]:
+    """Before which transactions something goes wrong."""
+    seed = f"{os.environ.get('HEADWATER_SEED', '1')}/{name}"
+    hits = sorted(random.Random(seed).sample(range(TRANSACTIONS), count))
+    print(f"seed {seed}: before the transactions of {hits}")
+    return set(hits)
+
+
+@pytest.mark.parametrize("api", PATHS)
+@pytest.mark.parametrize("way", ["dropped and cut", "dropped in silence", "late"])
+def test_numbers_come_out_without_a_gap(open_log: OpenLog, proxy: Proxy, api: Api, way: str) -> None:
+    log = open_log(answer_timeout_s=1.5)
+    work = Work(log)
+    mine = work.writer._turns[0].id.removesuffix("-a")
+    count = 1 if way == "dropped in silence" else 2  # a silence lasts until the client's time is out
+    hits, faults = hit(f"{api.name} {way}", count), []
+
+    def before(position: int) -> None:
+        if position not in hits:
+            return
+        hits.remove(position)
+        if way == "late":
+            faults.append(proxy.keep_answer(api, client=mine, for_s=0.3))
+        else:
+            faults.append(proxy.drop_answer(api, client=mine, cut=way == "dropped and cut"))
+        if api == Api.INIT_PRODUCER_ID:
+            proxy.cut(mine)  # a doubt: both producers are replaced
+
+    work.until(TRANSACTIONS, before)
+    assert [len(fault.caught) for fault in faults] == [1] * count, "it happened"
+    assert work.visible == list(range(TRANSACTIONS))
+
+
+def test_connections_that_are_cut_lose_nothing(open_log: OpenLog, proxy: Proxy) -> None:
+    work, hits = Work(open_log(answer_timeout_s=1.5)), hit("cut", 1)
+
+    def before(position: int) -> None:
+        if position in hits:
+            hits.remove(position)
+            proxy.cut()
+
+    work.until(TRANSACTIONS, before)
+    assert not hits
+    assert work.visible == list(range(TRANSACTIONS))
+
+
+def append_without_an_answer(log: KafkaLog, proxy: Proxy) -> list[int]:
+    """Appends three numbers one by one; the answer to the second is lost. Returns what can be read."""
+    topic = make_topic(log)
+    for number in range(3):
+        fault = proxy.drop_answer(Api.PRODUCE, client="appender@", cut=True) if number == 1 else None
+        log.append(numbered(topic, 0, [number]))
+        assert fault is None or fault.caught
+    return visible_numbers(log, topic)
+
+
+def test_an_append_whose_answer_is_lost_is_there_once(log: KafkaLog, proxy: Proxy) -> None:
+    assert append_without_an_answer(log, proxy) == [0, 1, 2]
+
+
+def test_without_numbers_of_the_producer_it_is_there_twice(
+    log: KafkaLog, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plain(settings: dict[str, object], logger: object) -> Producer:
+        return Producer({**settings, "enable.idempotence": False}, logger=logger)
+
+    monkeypatch.setattr(appending, "Producer", plain)
+    assert append_without_an_answer(log, proxy) == [0, 1, 1, 2]
