@@ -16,6 +16,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
+import msgspec
+
 from headwater.client.receipts import Pending, Sending
 from headwater.client.travelling import CLOSED, Post
 from headwater.errors import HeadwaterError, Unavailable
@@ -28,13 +30,13 @@ from headwater.owners.owner import NotMine, Owner
 from headwater.owners.replies import Reply
 
 
-class Parcel:
+class Parcel(msgspec.Struct, eq=False):
     """A command ready to go: encoded once, whichever way it takes."""
 
-    __slots__ = ("arrived", "entity", "pending", "sending")
-
-    def __init__(self, entity: str, arrived: Arrived, pending: Pending, sending: Sending) -> None:
-        self.entity, self.arrived, self.pending, self.sending = entity, arrived, pending, sending
+    entity: str
+    arrived: Arrived
+    pending: Pending
+    sending: Sending
 
 
 class Lane:

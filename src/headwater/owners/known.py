@@ -82,6 +82,10 @@ class Knowledge:
             for stale in list(self._live)[: len(self._live) - LIVE_ENTRIES // 2]:
                 del self._live[stale]
 
+    def has(self, partition: int, key: bytes) -> bool:
+        """Whether an entity is at hand, decoded."""
+        return (partition, key) in self._live
+
     def entry(self, partition: int, key: bytes) -> Entry:
         """An entity, as it is after everything so far. Raises: BadData, Failed: what is stored of it cannot be read."""
         found = self._live.get((partition, key))

@@ -127,21 +127,20 @@ class Owner:
 
     def _read(self, record: Record) -> Arrived:
         arrived = from_record(record)
-        if partition_of(arrived.key, self._count) != arrived.partition:
-            raise BadData(
-                f"the command's key {arrived.key!r} belongs to partition {partition_of(arrived.key, self._count)}: its "
-                "sender uses another partitioner than murmur2",
-                topic=record.topic,
-                partition=record.partition,
-                offset=record.offset,
-            )
-        try:
-            arrived.key.decode()
-        except UnicodeDecodeError as error:
-            raise BadData(
-                f"the key is not UTF-8: {error}", topic=record.topic, partition=record.partition, offset=record.offset
-            ) from error
+        if not self._known.has(arrived.partition, arrived.key):  # else an earlier command had the same key
+            self._check_key(arrived.key, record)
         return arrived
+
+    def _check_key(self, key: bytes, record: Record) -> None:
+        home = partition_of(key, self._count)
+        why = f"the command's key {key!r} belongs to partition {home}: its sender uses another partitioner than murmur2"
+        if home == record.partition:
+            try:
+                key.decode()
+                return
+            except UnicodeDecodeError as error:
+                why = f"the key is not UTF-8: {error}"
+        raise BadData(why, topic=record.topic, partition=record.partition, offset=record.offset)
 
     # --- the callers' side
 
