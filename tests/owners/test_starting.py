@@ -49,18 +49,23 @@ def test_the_count_of_the_first_start_stays(open_again: OpenAgain) -> None:
     assert log.topics()["account-commands"].partitions == 3
 
 
-def test_a_log_that_is_not_the_one_of_the_record(log: Log) -> None:
+@pytest.mark.parametrize(
+    ("record_of", "words"),
+    [
+        ("another log", r"topics of 'account' were recorded on the log .*, and this is "),
+        ("other topics", r"topic account-\w+ was deleted and made again \(its id was .*, now .*\)"),
+    ],
+)
+def test_a_record_of_what_is_not_there(log: Log, record_of: str, words: str) -> None:
     with app.run(log, only=["commands"]):
         pass
     other = MemoryLog()
     with app.run(other, only=["commands"]):
         pass
     there = {name: topic.id for name, topic in log.topics().items() if name.startswith("account-")}
-    other.append([NewRecord(META_TOPIC, 0, b"account", msgspec.json.encode(EntityTopics("account", 3, log.id, there)))])
-    with (
-        pytest.raises(hw.Unavailable, match=r"topic account-\w+ was deleted and made again \(its id was .*, now .*\)"),
-        app.run(other),
-    ):
+    record = EntityTopics("account", 3, log.id if record_of == "another log" else other.id, there)
+    other.append([NewRecord(META_TOPIC, 0, b"account", msgspec.json.encode(record))])
+    with pytest.raises(hw.Unavailable, match=words), app.run(other):
         pass
 
 

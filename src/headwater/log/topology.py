@@ -131,6 +131,11 @@ class Topology:
         self.ensure([entity for entity in wanted if events_topic(entity) not in foreign], partitions=partitions)
 
     def _check(self, record: EntityTopics) -> None:
+        if record.log != self._log.id:
+            raise Unavailable(
+                f"the topics of {record.entity!r} were recorded on the log {record.log}, and this is {self._log.id}: "
+                f"were they copied with {META_TOPIC}? Positions and states of the other log mean nothing here"
+            )
         there = self._log.topics(record.topics.keys())
         for topic, topic_id in record.topics.items():
             now = there.get(topic)

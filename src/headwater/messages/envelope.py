@@ -113,7 +113,6 @@ def command_headers(
     causation_id: str | None = None,
     correlation_id: str | None = None,
     actor: str | None = None,
-    hw_replyto: str | None = None,
     hw_client: bytes | None = None,
     hw_expected: int | None = None,
     hw_source: str | None = None,
@@ -121,7 +120,7 @@ def command_headers(
 ) -> list[Header]:
     """The headers of a command; see `event_headers`.
 
-    Arguments: time: when it happened, where the caller says so; hw_replyto: topic and partition of the answer;
+    Arguments: time: when it happened, where the caller says so;
     hw_client: who waits, compared before an answer is decoded; hw_expected: the entity's version that the caller
     saw; hw_source: where a process's command comes from, so that a reset of the process repeats nothing.
     """
@@ -129,8 +128,6 @@ def command_headers(
     if time is not None:
         headers.append(("ce_time", time_bytes(time)))
     add_causes(headers, causation_id, correlation_id, actor)
-    if hw_replyto is not None:
-        headers.append(("hw_replyto", hw_replyto.encode()))
     if hw_client is not None:
         headers.append(("hw_client", hw_client))
     if hw_expected is not None:
