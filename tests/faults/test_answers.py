@@ -12,6 +12,8 @@ import pytest
 from confluent_kafka import Producer
 
 from headwater.log.kafka import KafkaLog, appending
+from headwater.log.port import Aborted, Transaction
+from headwater.testing import eventually
 from headwater.testing.conformance.log.waiting import make_topic, numbered
 from headwater.testing.proxy import Api, Proxy
 from tests.faults.conftest import OpenLog
@@ -71,6 +73,27 @@ def test_connections_that_are_cut_lose_nothing(open_log: OpenLog, proxy: Proxy) 
 
     work.until(TRANSACTIONS, before)
     assert not hits
+    assert work.visible == list(range(TRANSACTIONS))
+
+
+def test_a_producer_that_is_fenced_by_its_own_late_request_begins_anew(log: KafkaLog, proxy: Proxy) -> None:
+    """Its first InitProducerId is kept back, repeated by the client, and aborts a transaction when it comes."""
+    work = Work(log)
+    first = work.writer._turns[0].id
+    kept = proxy.keep_request(Api.INIT_PRODUCER_ID, client=first, cut=True)
+    work.until(4)
+    assert kept.caught
+    assert work.writer._turns[0].id == first, "it is its turn"
+    fourth = work.fill(4, 1)
+
+    def fill(transaction: Transaction) -> None:
+        fourth(transaction)
+        kept.release()
+        eventually(lambda: kept.answered)
+
+    with pytest.raises(Aborted):
+        work.writer.transact(fill)
+    work.until(TRANSACTIONS)
     assert work.visible == list(range(TRANSACTIONS))
 
 

@@ -79,6 +79,43 @@ def test_without_doubts_about_a_producer_a_late_commit_tears_its_next_transactio
     assert late.visible() == [0, 1, 2]
 
 
+def move_with_late_positions(log: KafkaLog, proxy: Proxy) -> tuple[Work, int]:
+    """The first positions that a producer sends are kept back and its connection is cut; the client repeats them by
+    itself. In the middle of the producer's next transaction, after its own positions, the first ones reach the group.
+    Returns the position then."""
+    work = Work(log)
+    kept = proxy.keep_request(Api.TXN_OFFSET_COMMIT, client=work.writer._turns[0].id, cut=True)
+    for position in range(2):  # one of each producer
+        work.writer.transact(work.fill(position, 1))
+    assert kept.caught
+    next_one = work.fill(2, 1)
+
+    def fill(transaction: Transaction) -> None:
+        next_one(transaction)
+        kept.release()
+        eventually(lambda: kept.answered)
+
+    work.writer.transact(fill)
+    return work, work.position
+
+
+def test_positions_that_come_late_find_their_producer_replaced(log: KafkaLog, proxy: Proxy) -> None:
+    work, position = move_with_late_positions(log, proxy)
+    assert position == 3
+    work.until(5)
+    assert work.visible == [0, 1, 2, 3, 4]
+
+
+def test_without_doubts_about_a_producer_late_positions_take_the_group_back(
+    log: KafkaLog, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ClientLog, "log", lambda self, level, form, *arguments: None)  # no line is a doubt
+    work, position = move_with_late_positions(log, proxy)
+    assert position == 1, "those of the transaction before were the last that the group was told"
+    work.until(3)
+    assert work.visible == [0, 1, 2, 1, 2]
+
+
 def test_nothing_of_a_transaction_is_sent_before_the_one_before_it_is_committed(
     open_log: OpenLog, proxy: Proxy
 ) -> None:
