@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
 
 import msgspec
 import pytest
 
 import headwater as hw
 from headwater.log.memory import MemoryLog
+from headwater.log.sqlite import SqliteLog
 from headwater.testing.audit import Journal, RecordedAsyncShop, RecordedShop, audit, collect, report, state_folds
 from headwater.testing.audit.contents import Contents
 from headwater.testing.audit.history import History
 from tests.bank import Account, Deposit, Overdrawn, Withdraw
 from tests.logs import OpenAgain
+from tests.owners.test_taking_over import a_process_that_owns
 from tests.testing.audit.runs import ONE, TEN, Run, a_run, app
 
 
@@ -104,6 +109,28 @@ def test_an_asynchronous_client() -> None:
     history = journal.history()
     assert [one.outcome for one in history.commands].count("accepted") == 5
     found = audit(history, collect(log, app), states=state_folds(app))
+    assert not found, report(found)
+
+
+def test_owners_that_are_killed(tmp_path: Path) -> None:
+    """Each dies in the midst of a stream of commands, and the next one is there already."""
+    path = tmp_path / "bank.db"
+    journal, bank = Journal(), hw.App("bank", aggregates=[Account], partitions=3)
+    with ExitStack() as stack:
+        log = stack.enter_context(closing(SqliteLog(path, session_timeout_s=1)))
+        owner = stack.enter_context(a_process_that_owns(path))
+        client = RecordedShop(stack.enter_context(bank.connect(log)), bank, journal, "client")
+        for _ in range(2):
+            successor = stack.enter_context(a_process_that_owns(path))
+            stream = client.send_many([Deposit(f"a{n % 5}", ONE) for n in range(300)], in_flight=100)
+            for number, _ in enumerate(stream):
+                if number == 100:
+                    os.kill(owner.pid, signal.SIGKILL)
+            owner = successor
+        journal.settled()
+        for call in journal.unknown():
+            client.outcome(Account, call.id, call.command_id)
+        found = audit(journal.history(), collect(log, bank), states=state_folds(bank))
     assert not found, report(found)
 
 

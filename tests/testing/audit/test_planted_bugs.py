@@ -43,7 +43,8 @@ def test_the_run_is_clean_without_a_bug(run: Run) -> None:
 
 
 def test_every_invariant_has_a_bug() -> None:
-    assert {invariant for invariant, _ in BUGS} == set(Invariant)
+    elsewhere = {Invariant.REACTIONS}  # in test_reactions
+    assert {invariant for invariant, _ in BUGS} | elsewhere == set(Invariant)
 
 
 # --- what clients were told

@@ -13,6 +13,7 @@ from headwater.testing.audit.events import event_log
 from headwater.testing.audit.folding import RowsFold, StateFold
 from headwater.testing.audit.history import History
 from headwater.testing.audit.positions import check_positions
+from headwater.testing.audit.reactions import check_reactions
 from headwater.testing.audit.read_models import check_read_models
 from headwater.testing.audit.reads import check_read_states, check_reads
 from headwater.testing.audit.replies import check_covered, check_replies, keys_of_commands
@@ -67,6 +68,7 @@ def _checked(
     yield from check_states(records, events, folds)
     yield from check_covered(contents, records)
     yield from check_replies(contents, events)
+    yield from check_reactions(contents)
 
     sent = keys_of_commands(contents)
     yield from check_acknowledged(of_calls(history.commands), events)

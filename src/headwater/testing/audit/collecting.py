@@ -19,11 +19,11 @@ STALLED_S = 60.0
 
 
 def collect(log: Log, app: App, *, stalled_s: float = STALLED_S) -> Contents:
-    """The topics of an app's aggregates, and the positions of their owners.
+    """The topics of an app's aggregates and processes, and the positions of their owners.
 
     Raises: Unavailable: the log does not show all that was written.
     """
-    entities = sorted(one.entity for one in app.behaviours.values())
+    entities = sorted([*(one.entity for one in app.behaviours.values()), *(one.entity for one in app.processes)])
     make = (events_topic, state_topic, commands_topic, replies_topic)
     topics = [topic(entity) for entity in entities for topic in make]
     groups = [owners_group(entity) for entity in entities]

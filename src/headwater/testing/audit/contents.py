@@ -55,9 +55,8 @@ class Contents(msgspec.Struct, frozen=True):
         """The partitions of a topic; none, if it was not read."""
         return [one for one in self.partitions if one.topic == topic]
 
-    def entities(self) -> list[str]:
-        """The entity types whose events were read."""
-        end = "-events"
+    def entities(self, end: str = "-events") -> list[str]:
+        """The entity types whose events, or other topics, were read."""
         return sorted({one.topic.removesuffix(end) for one in self.partitions if one.topic.endswith(end)})
 
     def position(self, group: str, partition: TopicPartition) -> int:

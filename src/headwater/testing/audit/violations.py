@@ -49,6 +49,9 @@ class Invariant(StrEnum):
     POSITION_BESIDE = "position beside"
     """What was done with a command, and the position behind it, were committed together."""
 
+    REACTIONS = "reactions"
+    """The event that a process consumed, its state after it and the commands that it sent were committed together."""
+
     STATE = "state"
     """A state record is the fold of its entity's events up to where it says."""
     READS = "reads"
