@@ -82,6 +82,13 @@ def a_conflict_is_carried_out(run: Run) -> Run:
     return editing.call(run, "c2", outcome="conflict", actual=1, expected_version=0)
 
 
+@breaks(Invariant.REFUSED)
+def a_command_is_refused_at_its_repetition_and_carried_out(run: Run) -> Run:
+    """The answer to the first attempt, for which nobody waited, is taken for the second one's."""
+    run = editing.call(run, "unknown", outcome="unknown")
+    return editing.call(run, "unknown", repetition=True, outcome="conflict", expected_version=7, actual=0)
+
+
 @breaks(Invariant.UNASKED)
 def an_event_of_nobodys_command(run: Run) -> Run:
     return editing.without_calls(run, "c2")

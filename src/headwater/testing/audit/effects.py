@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import pairwise
 
 import msgspec
 
@@ -72,16 +73,20 @@ def _difference(told: Acknowledgement, found: list[LoggedEvent], *, sound: bool)
 
 
 def check_refused(calls: Iterable[CommandCall], events: EventLog, sent: Collection[CommandKey]) -> Iterator[Violation]:
-    """REFUSED. Arguments: sent: the commands in `-commands` topics; one may be among them that somebody else sent
-    under the same id."""
+    """REFUSED: of commands that were always refused, and of those that one client sent again until it was refused.
+    Its commands keep their order: had an earlier one been carried out, the last would have been told so.
+
+    Arguments: sent: the commands in `-commands` topics; one may be among them that somebody else sent under the same
+    id.
+    """
     for key, ones in by_key(calls).items():
         found = events.of_command.get(key, [])
-        if not found or not all(one.outcome in REFUSALS for one in ones):
+        if not found or not (all(one.outcome in REFUSALS for one in ones) or _given_up(ones)):
             continue
         if key in sent and all(one.outcome == "misuse" for one in ones):
             continue
         entity, id, command_id = key
-        told = " and ".join(sorted({one.outcome for one in ones}))
+        told = ", then ".join(dict.fromkeys(one.outcome for one in ones))
         yield at_record(
             Invariant.REFUSED,
             f"client {ones[0].client} was told {told} for command {command_id} of {entity} {id!r}, and the log has "
@@ -91,6 +96,15 @@ def check_refused(calls: Iterable[CommandCall], events: EventLog, sent: Collecti
             id=id,
             command_id=command_id,
         )
+
+
+def _given_up(calls: list[CommandCall]) -> bool:
+    """Whether one client sent a command again and again, and was refused at last."""
+    one_after_the_other = all(
+        one.client == other.client and one.ended_s < other.started_s for one, other in pairwise(calls)
+    )
+    told = [one.outcome for one in calls]
+    return one_after_the_other and told[-1] in ("rejected", "conflict", "failed") and "accepted" not in told
 
 
 def check_unasked(calls: Iterable[CommandCall], events: EventLog, sent: Collection[CommandKey]) -> Iterator[Violation]:
