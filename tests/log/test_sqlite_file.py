@@ -284,3 +284,15 @@ def test_an_idle_member_writes_a_heartbeat_now_and_then_and_not_at_every_read(pa
     assert 2 <= len(set(watched)) - 1 <= 4, "in six seconds, for five members"
     watch.close()
     log.close()
+
+
+def test_a_reader_without_envelopes_brings_keys_values_and_offsets(tmp_path: Path) -> None:
+    log = SqliteLog(tmp_path / "log.db")
+    log.create_topics([TopicSpec("t", 1)])
+    log.append([NewRecord("t", 0, b"k", b"v", [("h", b"1")], 5), NewRecord("t", 0, None, None, [("h", b"1")], 5)])
+    reader = log.reader(envelopes=False)
+    reader.assign({TopicPartition("t", 0): 0})
+    found = reader.read(10, 0).records
+    assert [(one.offset, one.key, one.value) for one in found] == [(0, b"k", b"v"), (1, None, None)]
+    assert [(tuple(one.headers), one.timestamp_ms) for one in found] == [((), 0)] * 2
+    log.close()

@@ -29,7 +29,7 @@ def replay(
     ends = log.ends(partitions)
     begins = log.begins(partitions)
     missing = {tp for tp in partitions if begins[tp] < ends[tp]}
-    reader = log.reader()
+    reader = log.reader(envelopes=fold.wants_meta)
     try:
         reader.assign({tp: begins[tp] for tp in missing})
         deadline_s = environment.monotonic_s() + STALLED_S

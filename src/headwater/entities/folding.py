@@ -20,7 +20,8 @@ A = TypeVar("A", bound=Aggregate[Any])
 
 
 class Fold(Generic[A]):
-    """The states of all entities of a type, after the records that were added.
+    """The states of all entities of a type, after the records that were added. `wants_meta`: whether any method asks
+    for envelopes.
 
     Versions are counted, so adding begins with an entity's first event.
     """
@@ -31,6 +32,7 @@ class Fold(Generic[A]):
         self._plain = {
             event: function for event, (function, wants_meta) in behaviour.evolvers.items() if not wants_meta
         }
+        self.wants_meta = len(self._plain) < len(behaviour.evolvers)
 
     @property
     def states(self) -> dict[str, A]:
@@ -39,19 +41,20 @@ class Fold(Generic[A]):
 
     def add(self, records: Sequence[StoredFields]) -> None:
         """Folds records in, in their order. Raises: BadData: one that cannot be read, with its coordinates."""
-        states, plain = self._states, self._plain.get
+        states, plain = self._states, self._plain
         events = self._behaviour.events.decode_many([one.value for one in records])
         for record, event in zip(records, events, strict=True):
             try:
                 state = states[record.key]
             except KeyError:
                 state = self._state(record, event)
-            evolve = plain(type(event))
-            if evolve is None:
+            try:
+                evolve = plain[type(event)]  # what cannot be read has none either
+            except KeyError:
                 self._evolve(record, event, state)
-            else:
-                evolve(state, event)
-                state.version += 1
+                continue
+            evolve(state, event)
+            state.version += 1
 
     def _state(self, record: StoredFields, event: Event | Unreadable) -> A:
         """The state of the record's entity; a record of others may have no key, its event has."""

@@ -72,6 +72,7 @@ class JsonCodec(Generic[M]):
         own = self.type_field == TYPE_FIELDS[kind]  # else the union has no tag to go by
         self._prefixes = tuple(head for head, _ in self._heads.values()) if own else ()
         self._version = f'"{self.version_field}"'.encode()
+        self._first = self._version + b":1,"
         # An event always carries its version in its head, a command only from version 2 on.
         self._versions = 1 if kind == "event" else 0
         # One class alone would be decoded from a value that says no type.
@@ -160,14 +161,12 @@ class JsonCodec(Generic[M]):
             text = b"".join(cast("Sequence[bytes]", values))
             if b"\\" in text and b"\\u" in text:
                 return False
-            said = text.count(self._version)
+            if self._all_first:  # then saying nothing is saying 1, and where it is said does not matter
+                return text.count(self._version) == text.count(self._first)
             begun = map(bytes.startswith, cast("Sequence[bytes]", values), repeat(self._prefixes))
-            if said == len(values) and all(begun):
-                return True
+            return text.count(self._version) == len(values) and all(begun)
         except TypeError:  # a tombstone is among them
             return False
-        # Where all classes are at version 1, saying nothing is saying 1, and where it is said does not matter.
-        return self._all_first and said == text.count(self._version + b":1,")
 
     def _decode_by_header(self, value: bytes | None) -> M | Unreadable:
         if value is None:

@@ -130,8 +130,8 @@ class PrefixedLog:
     def append_nowait(self, records: Sequence[NewRecord], on_done: OnDone) -> None:
         self._log.append_nowait(self._prefix.records_on(records), on_done)
 
-    def reader(self) -> Reader:
-        return _Reader(self._log.reader(), self._prefix)
+    def reader(self, *, envelopes: bool = True) -> Reader:
+        return _Reader(self._log.reader(envelopes=envelopes), self._prefix)
 
     def member(self, group: str, topics: Sequence[str], *, name: str) -> Member:
         own = [self.prefix + topic for topic in topics]

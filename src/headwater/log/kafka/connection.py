@@ -42,6 +42,11 @@ coordinator is carried out all the same when the coordinator comes back, on free
 process (seen with librdkafka 2.16.0). So we stop waiting ourselves, and drop the client with all that it has under
 way."""
 
+_FIRST_PATIENCE_S = 1.0
+"""After so long another admin client is asked, then after twice as long and so on. One whose connection to a group's
+coordinator was closed (brokers close idle ones after ten minutes) takes seconds to ask it again, or does not within
+any patience of ours (seen with librdkafka 2.16.0)."""
+
 
 def cache_directory() -> Path:
     """Where rebuildable files of this user live: `HEADWATER_CACHE`, or the platform's place for caches."""
@@ -160,23 +165,22 @@ class Connection:
         """The answers to an administrative request.
 
         Arguments: what: for errors; request: starts it and gives a future per subject; it passes
-        `PATIENCE` on.
+        `PATIENCE` on. Called again where the client does not answer, so doing it twice must do nothing more.
         Returns: per subject the result, or the `KafkaError` that it failed with.
         Raises: Unavailable: no answer in time.
         """
-        admin = self._administrator()
         deadline = time.monotonic() + self.options.answer_timeout_s
-        answers: dict[Any, Any] = {}
-        for subject, future in request(admin).items():
+        patience_s = _FIRST_PATIENCE_S
+        while True:
+            admin = self._administrator()
             try:
-                answers[subject] = future.result(timeout=max(0.0, deadline - time.monotonic()))
-            except KafkaException as error:
-                answers[subject] = error.args[0]
+                return _answers(request(admin), min(deadline, time.monotonic() + patience_s))
             except TimeoutError as error:
                 if self._admin is admin:
                     self._admin = None
-                raise self.unavailable(f"{what}: no answer in {self.options.answer_timeout_s:g} s") from error
-        return answers
+                if time.monotonic() >= deadline:
+                    raise self.unavailable(f"{what}: no answer in {self.options.answer_timeout_s:g} s") from error
+                patience_s *= 2
 
     def _administrator(self) -> AdminClient:
         if self._admin is None:
@@ -198,6 +202,17 @@ class Connection:
             else:
                 return
         raise self.unavailable("; ".join(refusals))
+
+
+def _answers(futures: Mapping[Any, Any], deadline: float) -> dict[Any, Any]:
+    """Raises: TimeoutError: they are not all there in time."""
+    answers: dict[Any, Any] = {}
+    for subject, future in futures.items():
+        try:
+            answers[subject] = future.result(timeout=max(0.0, deadline - time.monotonic()))
+        except KafkaException as error:
+            answers[subject] = error.args[0]
+    return answers
 
 
 def passes(error: KafkaError) -> bool:

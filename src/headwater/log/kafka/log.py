@@ -110,7 +110,7 @@ class KafkaLog:
     def append_nowait(self, records: Sequence[NewRecord], on_done: OnDone) -> None:
         self._appender.append_nowait(records, on_done)
 
-    def reader(self) -> KafkaReader:
+    def reader(self, *, envelopes: bool = True) -> KafkaReader:
         return self._opened(KafkaReader(self._connection, self._administration, self._counter))
 
     def member(self, group: str, topics: Sequence[str], *, name: str) -> KafkaMember:

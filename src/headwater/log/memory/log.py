@@ -106,7 +106,7 @@ class MemoryLog:
         for index, offset in enumerate(self.append(records)):
             on_done(index, offset, None)
 
-    def reader(self) -> MemoryReader:
+    def reader(self, *, envelopes: bool = True) -> MemoryReader:
         reader = MemoryReader(self._shelf, self._counter)
         self._open.add(reader)
         return reader

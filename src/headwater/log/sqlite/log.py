@@ -127,8 +127,8 @@ class SqliteLog:
         for index, offset in enumerate(self.append(records)):
             on_done(index, offset, None)
 
-    def reader(self) -> SqliteReader:
-        reader = SqliteReader(self._source)
+    def reader(self, *, envelopes: bool = True) -> SqliteReader:
+        reader = SqliteReader(self._source, envelopes)
         self._open.add(reader)
         return reader
 

@@ -9,21 +9,25 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 
 from headwater.errors import Unavailable
 from headwater.log.cursors import Cursors, Fetched
-from headwater.log.port import Batch, Positions, TopicPartition
+from headwater.log.port import Batch, Positions, Record, TopicPartition
 from headwater.log.sqlite.catalog import Catalog
 from headwater.log.sqlite.faults import explain
 from headwater.log.sqlite.news import News
-from headwater.log.sqlite.records import SELECT, SqliteRecord, place_of, to_records
+from headwater.log.sqlite.records import SELECT, SELECT_BARE, place_of, to_bare_records, to_records
 from headwater.log.sqlite.schema import File
 
 _CHUNK = 128
+_VALUE = itemgetter(-1)
 _MOST_BYTES = 16_000_000
 
 _RANGE = "WHERE place >= ? AND place < ? ORDER BY place LIMIT ?"
 _SELECT_RANGE = {table: f"{SELECT} {table} {_RANGE}" for table in ("records", "latest")}
+_SELECT_BARE_RANGE = {table: f"{SELECT_BARE} {table} {_RANGE}" for table in ("records", "latest")}
 
 
 class Handed:
@@ -51,8 +55,10 @@ class Source:
 class Reading:
     """The partitions that one reader or member reads. Its `close` may come from any thread."""
 
-    def __init__(self, source: Source, *, member: bool = False) -> None:
+    def __init__(self, source: Source, *, member: bool = False, envelopes: bool = True) -> None:
         self._source, self._news, self._member = source, source.news, member
+        self._questions = _SELECT_RANGE if envelopes else _SELECT_BARE_RANGE
+        self._to_records: Callable[..., Sequence[Record]] = to_records if envelopes else to_bare_records
         self._connection = source.file.connect()
         self._cursors = Cursors()
         self._slots: dict[TopicPartition, int] = {}
@@ -113,17 +119,17 @@ class Reading:
         reached = end if complete else records[-1].offset + 1
         return Fetched(records, reached, ended=reached == end)
 
-    def _select(self, partition: TopicPartition, slot: int, position: int, end: int, limit: int) -> list[SqliteRecord]:
+    def _select(self, partition: TopicPartition, slot: int, position: int, end: int, limit: int) -> list[Record]:
         """The records between two offsets, as many as fit into a batch's bytes."""
         self._cut = False
         topic, number = partition
-        records: list[SqliteRecord] = []
+        records: list[Record] = []
         size_bytes = 0
-        question = _SELECT_RANGE[self._source.catalog.find(topic).table]
+        question = self._questions[self._source.catalog.find(topic).table]
         cursor = self._connection.execute(question, (place_of(slot, position), place_of(slot, end), limit))
         while rows := cursor.fetchmany(_CHUNK):
-            records += to_records(topic, number, rows)
-            size_bytes += sum([len(row[4]) for row in rows if row[4] is not None])
+            records += self._to_records(topic, number, rows)
+            size_bytes += sum(map(len, filter(None, map(_VALUE, rows))))
             if size_bytes > _MOST_BYTES:
                 self._cut = True
                 break
@@ -157,8 +163,8 @@ class Reading:
 class SqliteReader:
     """See `headwater.log.port.Reader`."""
 
-    def __init__(self, source: Source) -> None:
-        self._source, self._reading = source, Reading(source)
+    def __init__(self, source: Source, envelopes: bool) -> None:
+        self._source, self._reading = source, Reading(source, envelopes=envelopes)
 
     def assign(self, positions: Positions) -> None:
         self._source.catalog.slots(positions)  # unknown ones are refused before anything changes

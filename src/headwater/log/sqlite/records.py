@@ -19,12 +19,16 @@ OFFSET_MASK = (1 << OFFSET_BITS) - 1
 Row = tuple[int, int, bytes | None, bytes | None, bytes | None]
 """place, timestamp_ms, key, headers, value: the columns of the tables `records` and `latest`."""
 
+BareRow = tuple[int, bytes | None, bytes | None]
+"""place, key, value."""
+
 INSERT = "INSERT INTO records (place, timestamp_ms, key, headers, value) VALUES (?, ?, ?, ?, ?)"
 REPLACE = """
 INSERT INTO latest (place, timestamp_ms, key, headers, value, slot) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (slot, key) DO UPDATE SET place = excluded.place, timestamp_ms = excluded.timestamp_ms,
     headers = excluded.headers, value = excluded.value"""
 SELECT = "SELECT place, timestamp_ms, key, headers, value FROM"
+SELECT_BARE = "SELECT place, key, value FROM"
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...]).decode
@@ -59,6 +63,29 @@ class SqliteRecord(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     def __repr__(self) -> str:
         return f"SqliteRecord({self.topic}/{self.partition}@{self.offset}, key={self.key!r})"
+
+
+class BareRecord(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A record without its envelope."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+    @property
+    def headers(self) -> Headers:
+        return ()
+
+    @property
+    def timestamp_ms(self) -> int:
+        return 0
+
+
+def to_bare_records(topic: str, partition: int, rows: Iterable[BareRow]) -> Sequence[BareRecord]:
+    """Rows of one partition as records without envelopes."""
+    return [BareRecord(topic, partition, place & OFFSET_MASK, key, value) for place, key, value in rows]
 
 
 def to_records(topic: str, partition: int, rows: Iterable[Row]) -> Sequence[SqliteRecord]:
