@@ -23,6 +23,8 @@ logger = logging.getLogger("headwater.testing.proxy")
 
 _ANSWER_S = 30.0
 """How long an answer is waited for that nobody but the fault wants to know any more."""
+_NOTICED_S = 1.0
+"""How long a client may take to notice that its connection was cut."""
 
 
 class Proxy:
@@ -76,10 +78,15 @@ class Proxy:
         return self._faults.add(Fault(Act.KEEP_ANSWER, None, client, port, math.inf, False, seconds, lambda line: None))
 
     def cut(self, client: str = "") -> int:
-        """Ends the connections of clients whose id begins like this. Returns how many."""
+        """Ends the connections of clients whose id begins like this, and waits until they have noticed. Returns how
+        many."""
         with self._lock:
-            hit = [one for one in self._connections if one.client_id.startswith(client)]
+            hit = [one for one in self._connections if not one.closed and one.client_id.startswith(client)]
         for one in hit:
+            one.hang_up()
+        deadline = time.monotonic() + _NOTICED_S
+        for one in hit:
+            one.ended.wait(max(0.0, deadline - time.monotonic()))
             one.close()
         self.note(f"{len(hit)} connection(s) of {client or 'anybody'} are cut")
         return len(hit)
@@ -138,7 +145,7 @@ class _Connection:
         self._proxy, self._client, self._broker, self._port = proxy, client, broker, port
         self._asked: dict[int, tuple[Request, Fault | None]] = {}
         self._client_is_cut = False
-        self._ended = threading.Event()
+        self.ended = threading.Event()
         self.client_id = ""
         for one in (client, broker):
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -149,10 +156,15 @@ class _Connection:
 
     @property
     def closed(self) -> bool:
-        return self._ended.is_set()
+        return self.ended.is_set()
+
+    def hang_up(self) -> None:
+        """Tells the client that nothing more will come; it ends its side then."""
+        with contextlib.suppress(OSError):
+            self._client.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        self._ended.set()
+        self.ended.set()
         _shut(self._client)
         _shut(self._broker)
 
@@ -178,7 +190,7 @@ class _Connection:
             return False
         self._broker.sendall(message)
         if fault.cut:
-            self._ended.wait(_ANSWER_S)  # the other thread ends it with the answer
+            self.ended.wait(_ANSWER_S)  # the other thread ends it with the answer
         return not fault.cut
 
     def _carry_answers(self) -> None:
