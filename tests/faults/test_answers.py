@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 
 import pytest
 from confluent_kafka import Producer
@@ -74,6 +75,18 @@ def test_connections_that_are_cut_lose_nothing(open_log: OpenLog, proxy: Proxy) 
     work.until(TRANSACTIONS, before)
     assert not hits
     assert work.visible == list(range(TRANSACTIONS))
+
+
+def test_a_connection_that_was_closed_does_not_make_a_group_unavailable(open_log: OpenLog, proxy: Proxy) -> None:
+    """Brokers close what was idle. The admin client may then wait for the group's coordinator without asking it."""
+    work = Work(open_log(answer_timeout_s=10))
+    assert work.position == 0
+    assert proxy.cut("headwater@")
+    for number in range(30):  # an owner at work asks nothing of it for a long time
+        work.writer.transact(work.fill(number, 1))
+    started = time.monotonic()
+    assert work.position == 30
+    assert time.monotonic() - started < 5
 
 
 def test_a_producer_that_is_fenced_by_its_own_late_request_begins_anew(log: KafkaLog, proxy: Proxy) -> None:

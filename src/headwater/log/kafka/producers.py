@@ -85,11 +85,14 @@ class Turn:
 
 def transactional_settings(connection: Connection, id: str) -> dict[str, object]:
     """Settings of every producer with a transactional id."""
+    options = connection.options
     return {
         **connection.settings(),
+        # The client refuses to wait longer for one answer than a transaction may take.
+        "socket.timeout.ms": round(min(options.answer_timeout_s, options.transaction_timeout_s) * 1000),
         "transactional.id": id,
         "client.id": id,
-        "transaction.timeout.ms": round(connection.options.transaction_timeout_s * 1000),
+        "transaction.timeout.ms": round(options.transaction_timeout_s * 1000),
         "acks": "all",
         "message.max.bytes": MAX_RECORD_BYTES,
         # Kafka answers "the last transaction is still being ended" at times; asking again soon halves the
