@@ -13,7 +13,7 @@ from headwater.errors import Unavailable
 from headwater.log.port import Log, TopicPartition
 from headwater.log.topology import Topology, commands_topic, events_topic
 from headwater.owners.arriving import Arrived
-from headwater.owners.deciding import Decider
+from headwater.owners.deciding import Decider, Done
 from headwater.owners.owner import Owner
 from headwater.owners.steps import StepMaker
 from headwater.processes.declare import ProcessShape
@@ -199,13 +199,14 @@ def _add_owner(
     services.add_owner(owner, loop)
 
 
-def _done_before(log: Log, entity: str) -> Callable[[Arrived], bool]:
-    """Whether an entity has an event of a command: the look-up for repetitions older than what is remembered."""
+def _done_before(log: Log, entity: str) -> Callable[[Arrived], Done | None]:
+    """Which events an entity has of a command: the look-up for repetitions older than what is remembered."""
     topic = events_topic(entity)
 
-    def look(arrived: Arrived) -> bool:
-        wanted = arrived.id.encode()
+    def look(arrived: Arrived) -> Done | None:
+        wanted = ("ce_commandid", arrived.id.encode())
         records = log.keyed(TopicPartition(topic, arrived.partition), arrived.key)
-        return any(("ce_commandid", wanted) in record.headers for record in records)
+        found = [number for number, record in enumerate(records, 1) if wanted in record.headers]
+        return Done(found[-1], len(found)) if found else None
 
     return look

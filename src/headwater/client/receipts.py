@@ -89,8 +89,8 @@ def events_partition(entity: str, partition: int) -> TopicPartition:
     return TopicPartition(events_topic(entity), partition)
 
 
-Question = tuple[str, str, str]
-"""Entity type, entity id and command id: what an answer names. One may be under way several times, and is then
+Question = tuple[str, str, str, int]
+"""Entity type, entity id, command id and attempt: what an answer names. One may be under way several times, and is then
 answered as often, in order."""
 
 

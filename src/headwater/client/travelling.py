@@ -6,8 +6,11 @@ the first question. A reply of another client is recognised by its `hw_client` h
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterable, Sequence
+
+from msgspec import structs
 
 from headwater.client.receipts import Pending, Question
 from headwater.environment import Environment
@@ -20,33 +23,48 @@ OWNER_SEEN_S = 1.0
 """How long a look at a group's members, or an answer from one of them, is believed."""
 
 
+REMEMBERED = 10_000
+"""How many commands that were given up are remembered, each as long as later ones are fewer."""
+
 CLOSED = "the client was closed before an answer came"
 
 
 class Waiting:
-    """Who waits for which answer. Thread-safe."""
+    """Who waits for which answer. Thread-safe.
+
+    A command that its caller gave up may be sent again under the same id, and the answer to the first attempt may still
+    come: it is not the answer to the second. So attempts after the first have numbers, which answers carry back.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pendings: dict[Question, list[Pending]] = {}
+        self._given_up: dict[Question, None] = {}
+        self._attempts = itertools.count(1)
 
-    def add(self, entity: str, records: Sequence[NewRecord], pendings: Sequence[Pending]) -> None:
-        """The pendings of command records, in their order."""
+    def add(self, entity: str, records: Sequence[NewRecord], pendings: Sequence[Pending]) -> list[int]:
+        """The pendings of command records, in their order. Returns the number of each attempt; 0: the first."""
+        attempts = []
         with self._lock:
             for record, pending in zip(records, pendings, strict=True):
-                question = pending.question = entity, (record.key or b"").decode(), pending.command_id
+                question = entity, (record.key or b"").decode(), pending.command_id, 0
+                if question in self._given_up:
+                    question = (*question[:3], next(self._attempts))
+                pending.question = question
+                attempts.append(question[3])
                 others = self._pendings.get(question)
                 if others is None:
                     self._pendings[question] = [pending]
                 else:
                     others.append(pending)
+        return attempts
 
-    def answer(self, replies: Iterable[Reply]) -> None:
-        """Settles whoever waits for these."""
+    def answer(self, replies: Iterable[tuple[Reply, int]]) -> None:
+        """Settles whoever waits for these, each with the number of its attempt."""
         settled: list[tuple[Pending, Reply]] = []
         with self._lock:
-            for reply in replies:
-                question = reply.entity, reply.id, reply.asked_by or reply.command_id
+            for reply, attempt in replies:
+                question = reply.entity, reply.id, reply.asked_by or reply.command_id, attempt
                 pendings = self._pendings.pop(question, None)
                 if pendings:
                     settled.append((pendings.pop(0), reply))
@@ -58,11 +76,16 @@ class Waiting:
     def forget(self, pending: Pending) -> None:
         """Does not wait for this one any more."""
         with self._lock:
-            pendings = self._pendings.get(pending.question) if pending.question is not None else None
+            if pending.question is None:
+                return
+            self._given_up[(*pending.question[:3], 0)] = None
+            if len(self._given_up) > REMEMBERED:
+                del self._given_up[next(iter(self._given_up))]
+            pendings = self._pendings.get(pending.question)
             if pendings is not None and pending in pendings:
                 pendings.remove(pending)
                 if not pendings:
-                    del self._pendings[pending.question]  # type: ignore[arg-type] # it was found by it
+                    del self._pendings[pending.question]
 
     def end(self, error: HeadwaterError) -> None:
         """Settles all with an error."""
@@ -99,7 +122,9 @@ class Post:
         """
         self.check_owner(entity)
         self._listen(entity)
-        self._waiting.add(entity, records, pendings)
+        attempts = self._waiting.add(entity, records, pendings)
+        if any(attempts):
+            records = list(map(self._numbered, records, attempts))
 
         def written(index: int, offset: int | None, error: Exception | None) -> None:
             if error is not None:
@@ -112,6 +137,13 @@ class Post:
             for pending in pendings:
                 self.forget(pending)
             raise
+
+    def _numbered(self, record: NewRecord, attempt: int) -> NewRecord:
+        """A command record whose reply will say to which attempt it belongs."""
+        if not attempt:
+            return record
+        others = [header for header in record.headers if header[0] != "hw_client"]
+        return structs.replace(record, headers=[*others, ("hw_client", self.client + b"#%d" % attempt)])
 
     def forget(self, pending: Pending) -> None:
         """Stops waiting for a reply that did not come in time."""
@@ -172,9 +204,15 @@ class Post:
 
     def _take(self, records: Sequence[Record]) -> None:
         """Hands the replies to this client to whoever waits for them."""
-        mine = ("hw_client", self.client)
-        replies = [decode_reply(record.value or b"") for record in records if mine in record.headers]
+        mine, mine_again = ("hw_client", self.client), self.client + b"#"
+        replies: list[tuple[Reply, int]] = []
+        for record in records:
+            headers = record.headers
+            if mine in headers:
+                replies.append((decode_reply(record.value or b""), 0))
+            elif (client := dict(headers).get("hw_client", b"")).startswith(mine_again):
+                replies.append((decode_reply(record.value or b""), int(client[len(mine_again) :])))
         now = self._environment.monotonic_s()
-        for entity in {reply.entity for reply in replies}:
+        for entity in {reply.entity for reply, _ in replies}:
             self._owner_seen[entity] = now
         self._waiting.answer(replies)

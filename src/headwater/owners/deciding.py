@@ -12,7 +12,7 @@ from __future__ import annotations
 import traceback
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -39,11 +39,18 @@ ANY_CONTENT = -1
 NULL = msgspec.Raw(b"null")
 
 
+class Done(NamedTuple):
+    """What a command left in the log. Arguments: version: the entity's after it; events: how many."""
+
+    version: int
+    events: int
+
+
 class Decider:
     """Carries out the commands of one aggregate.
 
     Arguments: behaviour; source: the ce_source of its events (the app's name); new_id: makes event ids;
-    done_before: asks the log whether an entity has an event of this command id (for repetitions that are
+    done_before: asks the log which events an entity has of this command id (for repetitions that are
     older than what is remembered).
     """
 
@@ -52,7 +59,7 @@ class Decider:
         behaviour: Behaviour[Any],
         source: str,
         new_id: Callable[[], str],
-        done_before: Callable[[Arrived], bool],
+        done_before: Callable[[Arrived], Done | None],
     ) -> None:
         self.behaviour, self.entity, self.schema = behaviour, behaviour.entity, behaviour.schema
         self._source, self._new_id, self._done_before = source, new_id, done_before
@@ -88,14 +95,17 @@ class Decider:
         if present:
             entry.torn = (str(new[-1][0].meta.command_id), present)
             new = new[:-present]
+        counts: dict[str, int] = {}
         for recorded, record in new:
             meta = recorded.meta
             entry.state = self.behaviour.evolve(entry.state, recorded.event, lambda meta=meta: meta)  # type: ignore[misc] # called at once
             entry.version, entry.events = meta.version or entry.version + 1, record.offset + 1
-            if meta.command_id is not None and meta.command_id not in entry.recent:
+            id = meta.command_id
+            if id is not None and (id in counts or id not in entry.recent):
+                counts[id] = counts.get(id, 0) + 1
                 # By the time of its acceptance: an imported event happened long ago.
                 accepted_ms = milliseconds(meta.recorded or meta.time)
-                entry.remember(Remembered(meta.command_id, ANY_CONTENT, accepted_ms, "accepted", entry.version, 1))
+                entry.remember(Remembered(id, ANY_CONTENT, accepted_ms, "accepted", entry.version, counts[id]))
         entry.raw = self.behaviour.encode_state(entry.state)
 
     def carry_out(self, entry: Entry, arrived: Arrived, now: Moment) -> Step:
@@ -115,7 +125,7 @@ class Decider:
         source = arrived.source
         if source is not None:
             last = entry.sources.get(source.stream)
-            if last is not None and (source.offset, source.index) <= last and self._done_before(arrived):
+            if last is not None and (source.offset, source.index) <= last and self._done_before(arrived) is not None:
                 return Step(arrived, entry, self._reply(entry, arrived, duplicate=True), (), False)
         # Always from its bytes: an object of the caller's would live on in the state, and change with it.
         message = self._commands.decode(arrived.value)
@@ -248,8 +258,10 @@ class Decider:
             known = entry.remembered(asked.id)
             if known is not None:
                 return replace(self._again(entry, asked, known, known.fingerprint).reply, asked_by=arrived.id)
-            if self._done_before(asked):
-                return self._reply(entry, asked, duplicate=True, asked_by=arrived.id)
+            if (done := self._done_before(asked)) is not None:
+                reply = self._reply(entry, asked, events=done.events, duplicate=True, asked_by=arrived.id)
+                reply.version = done.version
+                return reply
         return self._reply(entry, arrived, body=msgspec.Raw(entry.raw))
 
     def _reply(
