@@ -55,6 +55,15 @@ def asked(frame: FrameType | None) -> bool:
     return False
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Ctrl-C as at a terminal: a shell starts what runs in the background deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("round", range(10))
 def test_ctrl_c_stops_a_query(store: SqliteStore, round: int) -> None:
     main = threading.get_ident()
