@@ -27,6 +27,9 @@ from headwater.owners.state_record import checked_covered, decode_covered
 STALLED_S = 60.0
 """How long the log may bring nothing new while something is missing."""
 
+LOOKING_S = 5.0
+"""The same for a look that an owner takes between two transactions: it can take it later."""
+
 FOREIGN = "a foreign event in an owned topic: only owners write there; send it as a command, or with append"
 
 
@@ -117,7 +120,7 @@ def foreign_event(
     mine = f"{owner};".encode()
     reader = log.reader()
     try:
-        for record in _read_to(reader, {partition: start}, {partition: end}, environment):
+        for record in _read_to(reader, {partition: start}, {partition: end}, environment, LOOKING_S):
             if record.offset < end and not dict(record.headers).get("hw_txn", b"").startswith(mine):
                 return _bad(record, FOREIGN)
     finally:
@@ -134,20 +137,21 @@ def _read_to(
     start: dict[TopicPartition, int],
     marks: dict[TopicPartition, int],
     environment: Environment,
+    stalled_s: float = STALLED_S,
 ) -> Iterator[Record]:
     """Committed records from `start` up to the marks, as they are read: there may be more than fit in memory."""
     missing = {tp for tp, position in start.items() if position < marks[tp]}
     if not missing:
         return
     reader.assign({tp: start[tp] for tp in missing})
-    deadline_s = environment.monotonic_s() + STALLED_S
+    deadline_s = environment.monotonic_s() + stalled_s
     while missing:
         batch = reader.read(10_000, 1.0)
         yield from batch.records
         missing -= {tp for tp, reached in batch.reached.items() if reached >= marks[tp]}
         now_s = environment.monotonic_s()
         if batch.reached:
-            deadline_s = now_s + STALLED_S
+            deadline_s = now_s + stalled_s
         elif missing and now_s > deadline_s:
             waiting = ", ".join(str(tp) for tp in sorted(missing))
-            raise Unavailable(f"restoring: {waiting} did not get any nearer to its written end for {STALLED_S:g} s")
+            raise Unavailable(f"restoring: {waiting} did not get any nearer to its written end for {stalled_s:g} s")
