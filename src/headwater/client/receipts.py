@@ -94,20 +94,23 @@ Question = tuple[str, str, str, int]
 answered as often, in order."""
 
 
-class Pending:
+class Pending(msgspec.Struct, eq=False, gc=False):
     """A command under way. `settle` is called from any thread; the first call counts. `landed`, set before the
-    command travels, is called then. `question` is what its answer will name, if it travels. One caller waits at
-    a time."""
+    command travels, is called then. `question` is what its answer will name, if it travels; `behind` waits for the
+    next answer to the same. One caller waits at a time.
 
-    __slots__ = ("_wake", "command_id", "landed", "question", "result")
+    Out of the garbage collector's sight, as are the other things of which there is one for every command under way:
+    thousands at a time, they would have it look at everything in the process again and again. What they refer to in a
+    circle is let go of when they are settled.
+    """
 
-    def __init__(self, command_id: str) -> None:
-        self.command_id = command_id
-        self.question: Question | None = None
-        self.result: Reply | HeadwaterError | None = None
-        self.landed: Callable[[Pending], object] | None = None
-        # Set by who waits: of many commands under way, most are answered before anybody does.
-        self._wake: Callable[[], object] | None = None
+    command_id: str
+    question: Question | None = None
+    result: Reply | HeadwaterError | None = None
+    landed: Callable[[Pending], object] | None = None
+    behind: Pending | None = None
+    # Set by who waits: of many commands under way, most are answered before anybody does.
+    _wake: Callable[[], object] | None = None
 
     def settle(self, result: Reply | HeadwaterError) -> None:
         if self.result is not None:
@@ -117,8 +120,9 @@ class Pending:
         wake = self._wake
         if wake is not None:
             wake()
-        if self.landed is not None:
-            self.landed(self)
+        landed, self.landed = self.landed, None
+        if landed is not None:
+            landed(self)
 
     def wait(self, timeout_s: float) -> None:
         """Waits for `settle`; comes back without a result when it did not happen in time."""

@@ -38,7 +38,7 @@ class Waiting:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pendings: dict[Question, list[Pending]] = {}
+        self._pendings: dict[Question, Pending] = {}
         self._given_up: dict[Question, None] = {}
         self._attempts = itertools.count(1)
 
@@ -48,15 +48,15 @@ class Waiting:
         with self._lock:
             for record, pending in zip(records, pendings, strict=True):
                 question = entity, (record.key or b"").decode(), pending.command_id, 0
-                if question in self._given_up:
+                if self._given_up and question in self._given_up:
                     question = (*question[:3], next(self._attempts))
                 pending.question = question
                 attempts.append(question[3])
-                others = self._pendings.get(question)
-                if others is None:
-                    self._pendings[question] = [pending]
-                else:
-                    others.append(pending)
+                first = self._pendings.setdefault(question, pending)
+                if first is not pending:
+                    while first.behind is not None:
+                        first = first.behind
+                    first.behind = pending
         return attempts
 
     def answer(self, replies: Iterable[tuple[Reply, int]]) -> None:
@@ -65,11 +65,10 @@ class Waiting:
         with self._lock:
             for reply, attempt in replies:
                 question = reply.entity, reply.id, reply.asked_by or reply.command_id, attempt
-                pendings = self._pendings.pop(question, None)
-                if pendings:
-                    settled.append((pendings.pop(0), reply))
-                    if pendings:
-                        self._pendings[question] = pendings
+                pending = self._pendings.pop(question, None)
+                if pending is not None:
+                    settled.append((pending, reply))
+                    self._follow(question, pending)
         for pending, reply in settled:
             pending.settle(reply)
 
@@ -81,19 +80,29 @@ class Waiting:
             self._given_up[(*pending.question[:3], 0)] = None
             if len(self._given_up) > REMEMBERED:
                 del self._given_up[next(iter(self._given_up))]
-            pendings = self._pendings.get(pending.question)
-            if pendings is not None and pending in pendings:
-                pendings.remove(pending)
-                if not pendings:
-                    del self._pendings[pending.question]
+            first = self._pendings.get(pending.question)
+            if first is pending:
+                del self._pendings[pending.question]
+                self._follow(pending.question, pending)
+            while first is not None and first is not pending:
+                if first.behind is pending:
+                    first.behind, pending.behind = pending.behind, None
+                first = first.behind
 
     def end(self, error: HeadwaterError) -> None:
         """Settles all with an error."""
         with self._lock:
             waiting, self._pendings = self._pendings, {}
-        for pendings in waiting.values():
-            for pending in pendings:
-                pending.settle(error)
+        for pending in waiting.values():
+            this: Pending | None = pending
+            while this is not None:
+                this.settle(error)
+                this = this.behind
+
+    def _follow(self, question: Question, pending: Pending) -> None:
+        """The one behind it waits for the next answer. The lock is held."""
+        if pending.behind is not None:
+            self._pendings[question], pending.behind = pending.behind, None
 
 
 class Post:

@@ -9,6 +9,7 @@ import contextlib
 import threading
 from collections.abc import Sequence
 
+import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from headwater.errors import HeadwaterError
@@ -30,13 +31,12 @@ def check(records: Sequence[NewRecord], administration: Administration) -> None:
             check_size(record)
 
 
-class Delivery:
+class Delivery(msgspec.Struct, eq=False, gc=False):
     """Called with the delivery report of one record."""
 
-    __slots__ = ("appender", "index", "on_done")
-
-    def __init__(self, appender: Appender, index: int, on_done: OnDone) -> None:
-        self.appender, self.index, self.on_done = appender, index, on_done
+    appender: Appender
+    index: int
+    on_done: OnDone
 
     def __call__(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
