@@ -118,10 +118,13 @@ def written_ends(log: Log, topic: str) -> dict[TopicPartition, int]:
 
 
 def settled_ends(log: Log, topic: str, patience_s: float) -> dict[TopicPartition, int]:
-    """The ends once everything that was written can be read."""
-    ends = written_ends(log, topic)
-    eventually(lambda: log.ends(list(ends)) == ends, patience_s, f"all of {topic} became visible ({ends})")
-    return ends
+    """The ends once everything that was written can be read. The last mark may be written while this is asked, so the
+    written ends are asked for each time."""
+    for _ in attempts(patience_s, f"all of {topic} became visible"):
+        ends = written_ends(log, topic)
+        if log.ends(list(ends)) == ends:
+            return ends
+    raise AssertionError  # `attempts` never ends without raising
 
 
 def read_until(
