@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from itertools import permutations
 
 import pytest
@@ -52,3 +54,18 @@ def test_at_the_end_all_are_told() -> None:
     who, pendings = waiting(3)
     who.end(Unavailable("closed"))
     assert [type(pending.result) for pending in pendings] == [Unavailable] * 3
+
+
+def test_what_was_answered_with_an_error_is_let_go_of() -> None:
+    def ask() -> weakref.ref[Unavailable]:
+        pending = Pending("x")
+        pending.settle(Unavailable("nobody there"))
+        try:
+            pending.reply()
+        except Unavailable as error:
+            return weakref.ref(error)
+        raise AssertionError
+
+    error = ask()
+    gc.collect()
+    assert error() is None

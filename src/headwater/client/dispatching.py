@@ -30,7 +30,7 @@ from headwater.owners.owner import NotMine, Owner
 from headwater.owners.replies import Reply
 
 
-class Parcel(msgspec.Struct, eq=False, gc=False):
+class Parcel(msgspec.Struct, eq=False):
     """A command ready to go: encoded once, whichever way it takes."""
 
     entity: str

@@ -94,14 +94,11 @@ Question = tuple[str, str, str, int]
 answered as often, in order."""
 
 
-class Pending(msgspec.Struct, eq=False, gc=False):
+class Pending(msgspec.Struct, eq=False):
     """A command under way. `settle` is called from any thread; the first call counts. `landed`, set before the
     command travels, is called then. `question` is what its answer will name, if it travels; `behind` waits for the
-    next answer to the same. One caller waits at a time.
-
-    Out of the garbage collector's sight, as are the other things of which there is one for every command under way:
-    thousands at a time, they would have it look at everything in the process again and again. What they refer to in a
-    circle is let go of when they are settled.
+    next answer to the same. One caller waits at a time. (The garbage collector has to see it: an error that it is
+    answered with refers to the frame in which it was raised, and that to the pending.)
     """
 
     command_id: str
