@@ -189,8 +189,9 @@ class TimeLimit:
         code = getattr(error, "sqlite_errorcode", 0)
         if code == sqlite3.SQLITE_INTERRUPT and self._over():
             raise Unavailable(f"the query did not end within {self._timeout_s:g} s and was stopped") from error
-        # What a signal raises while SQLite asks Python is lost there, and looks like a refusal of ours.
-        if code == sqlite3.SQLITE_INTERRUPT or (code == sqlite3.SQLITE_AUTH and not self._connection.refused):
+        # What a signal raises while SQLite asks Python is lost there, and looks like a refusal of ours (whose code
+        # is another one where a function was asked about).
+        if code == sqlite3.SQLITE_INTERRUPT or ("not authorized" in str(error) and not self._connection.refused):
             raise KeyboardInterrupt from error
 
 
