@@ -36,7 +36,8 @@ def first_missing(shop: hw.Shop, purchases: Sequence[Purchase]) -> int:
     there, missing = -1, len(purchases)
     while missing - there > 1:
         middle = (there + missing) // 2
-        if shop.find(Order, purchases[middle].order_id) is None:
+        # After a kill the owners wait until the dead one's session has run out, and then read their states.
+        if shop.find(Order, purchases[middle].order_id, timeout_s=ANSWER_S) is None:
             missing = middle
         else:
             there = middle
