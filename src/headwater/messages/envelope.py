@@ -120,9 +120,9 @@ def command_headers(
 ) -> list[Header]:
     """The headers of a command; see `event_headers`.
 
-    Arguments: time: when it happened, where the caller says so;
-    hw_client: who waits, compared before an answer is decoded; hw_expected: the entity's version that the caller
-    saw; hw_source: where a process's command comes from, so that a reset of the process repeats nothing.
+    Arguments: time: when it happened, where the caller says so; hw_client: who waits, compared before an answer is
+    decoded; hw_expected: the entity's version that the caller saw; hw_source: where a process's command comes from,
+    so that a reset of the process repeats nothing.
     """
     headers = [*fixed_headers(source, type), ("ce_id", id.encode()), ("ce_subject", subject.encode())]
     if time is not None:

@@ -149,7 +149,7 @@ class Decider:
             body = msgspec.Raw(rejection_to_wire(refusal))
             if len(bytes(body)) > REFUSAL_BYTES:
                 text = f"{handler}\n{type(refusal).__name__} has over {REFUSAL_BYTES:,} bytes; refusals are remembered"
-                return Step(arrived, entry, self._reply(entry, arrived, outcome="failed", text=text), (), False, text)
+                return Step(arrived, entry, self._reply(entry, arrived, outcome="failed", text=text), (), False)
             self._remember(entry, arrived, fingerprint, now, "rejected", 0, body)
             _note_source(entry, arrived)
             return Step(arrived, entry, self._reply(entry, arrived, outcome="rejected", body=body), (), True)
@@ -158,7 +158,7 @@ class Decider:
             cause = (str(error) if isinstance(error, Broken) else _cause(error))[:TEXT_CHARACTERS]
             where = f"{self.behaviour.aggregate.__name__} on {handler}\n{cause}"
             self._must_be_answered(arrived, where)
-            return Step(arrived, entry, self._reply(entry, arrived, outcome="failed", text=where), (), False, cause)
+            return Step(arrived, entry, self._reply(entry, arrived, outcome="failed", text=where), (), False)
         self._remember(entry, arrived, fingerprint, now, "accepted", len(staged), NULL)
         if entry.torn is not None:
             staged, entry.torn = staged[entry.torn[1] :], None

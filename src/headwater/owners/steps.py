@@ -25,8 +25,7 @@ class NewEvent(msgspec.Struct, gc=False, eq=False):
 class Step(msgspec.Struct, gc=False, eq=False):
     """What one command led to.
 
-    Arguments: changed: the entry needs a new state record; cause: why a handler failed; sends: commands of a
-    process, ready to be written.
+    Arguments: changed: the entry needs a new state record; sends: commands of a process, ready to be written.
     """
 
     arrived: Arrived
@@ -34,7 +33,6 @@ class Step(msgspec.Struct, gc=False, eq=False):
     reply: Reply
     events: Sequence[NewEvent]
     changed: bool
-    cause: str | None = None
     sends: Sequence[NewRecord] = ()
 
 

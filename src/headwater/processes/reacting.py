@@ -101,7 +101,7 @@ class Reactor:
         entry.raw = raw
         entry.version += 1
         entry.sources[source.stream] = (source.offset, source.index)
-        return Step(arrived, entry, self._reply(entry, arrived), (), True, None, sends)
+        return Step(arrived, entry, self._reply(entry, arrived), (), True, sends)
 
     def _read(self, arrived: Arrived, source: Source) -> tuple[Event, Meta]:
         _, topic, partition = source.stream.split("|")
