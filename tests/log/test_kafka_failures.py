@@ -251,6 +251,22 @@ class TestNobodyThere:
             KafkaLog(address)
 
 
+def test_records_fetched_before_the_cluster_went_away_do_not_hide_that_it_did(own_broker: Cluster) -> None:
+    now = [0.0]
+    connection = Connection(own_broker.bootstrap, KafkaOptions(answer_timeout_s=4.0))
+    contact = Contact(connection, lambda: now[0])
+    own_broker.kill(1)
+    contact.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+    contact.heard()
+    contact.check()
+    now[0] = 2.0
+    with pytest.raises(Unavailable, match="1/1 brokers are down"):
+        contact.check()
+    own_broker.restart(1)
+    eventually(lambda: connection.answers(1.0), PATIENCE_S, "the broker answers again")
+    contact.check()
+
+
 @pytest.fixture(scope="module")
 def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A broker that may be paused and killed."""

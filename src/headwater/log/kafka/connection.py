@@ -250,7 +250,10 @@ class Contact:
         self.reason = error.str()
 
     def heard(self) -> None:
-        self.down_since = None
+        """Something was delivered: perhaps only what had been fetched before the connections went down, and the
+        client tells of that once. So the doubt stays, and its time begins anew."""
+        if self.down_since is not None:
+            self.down_since = self.clock()
 
     def check(self) -> None:
         """Raises: Unavailable: no broker answered since `answer_timeout_s` and none does now."""
