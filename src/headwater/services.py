@@ -14,6 +14,7 @@ from headwater.log.port import Log, TopicPartition
 from headwater.log.topology import Topology, commands_topic, events_topic
 from headwater.owners.arriving import Arrived
 from headwater.owners.deciding import Decider, Done
+from headwater.owners.giving_way import owner_name, refuse_beside_newer
 from headwater.owners.owner import Owner
 from headwater.owners.steps import StepMaker
 from headwater.processes.declare import ProcessShape
@@ -141,7 +142,7 @@ def make_services(
 ) -> Services:
     """Makes the topics of the app where they are missing, and the parts, which are not started yet.
 
-    Raises: Misuse, Unavailable: the topics are not as they were made.
+    Raises: Misuse, Unavailable: the topics are not as they were made, or newer code owns the entities.
     """
     families = {b.entity for b in app.behaviours.values()}
     listened = {entity for shape in app.processes for entity in shape.families}
@@ -185,6 +186,7 @@ def _add_owner(
     environment: Environment,
     with_events: bool,
 ) -> None:
+    refuse_beside_newer(log, entity, maker.schema)
     owner = Owner(
         log,
         maker,
@@ -194,7 +196,12 @@ def _add_owner(
         with_events=with_events,
     )
     loop = ReadingLoop(
-        log, owner.group, [commands_topic(entity)], owner, name=f"{entity}-owner", environment=environment
+        log,
+        owner.group,
+        [commands_topic(entity)],
+        owner,
+        name=owner_name(entity, maker.schema),
+        environment=environment,
     )
     services.add_owner(owner, loop)
 

@@ -115,6 +115,7 @@ def foreign(value: bytes, headers: list[tuple[str, bytes]] | None = None) -> New
     return NewRecord("account-events", 0, b"mallory", value, headers or [])
 
 
+SCHEMA = bank_app.behaviours[Account].schema.encode()
 DEPOSITED = b'{"eventType":"Deposited","eventVersion":1,"accountId":"mallory","amount":"%s"}'
 
 
@@ -124,7 +125,7 @@ DEPOSITED = b'{"eventType":"Deposited","eventVersion":1,"accountId":"mallory","a
         (foreign(DEPOSITED % b"-1"), "negative deposits cannot be folded"),
         (foreign(DEPOSITED % b"1", [("hw_commit", b"garbage")]), "reading its state and events failed on account"),
         (
-            NewRecord("account-state", 0, b"mallory", b'{"version":1,"events":1,"commands":0}'),
+            NewRecord("account-state", 0, b"mallory", b'{"version":1,"events":1,"commands":0,"schema":"%s"}' % SCHEMA),
             "reading its state and events failed on account",
         ),
     ],

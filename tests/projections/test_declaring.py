@@ -11,8 +11,9 @@ from uuid import UUID
 import pytest
 
 import headwater as hw
+from headwater.entities.code import code_of
 from headwater.errors import Misuse
-from headwater.projections.declare import code_of, row_key, snake_case, table_called, table_of
+from headwater.projections.declare import row_key, snake_case, table_called, table_of
 from headwater.projections.read_model import read_models_of, uses_meta
 from headwater.stores.port import NAME
 from tests.projections.trade import (

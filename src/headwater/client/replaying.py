@@ -9,13 +9,10 @@ from headwater.entities.aggregate import Aggregate
 from headwater.entities.behaviour import Behaviour
 from headwater.entities.folding import Fold
 from headwater.environment import Environment
-from headwater.errors import Unavailable
 from headwater.log.port import Log, TopicPartition
+from headwater.readers.spans import batches_between
 
 A = TypeVar("A", bound=Aggregate[Any])
-
-BATCH_RECORDS = 10_000
-STALLED_S = 30.0
 
 
 def replay(
@@ -23,24 +20,11 @@ def replay(
 ) -> dict[str, A]:
     """The states after all events that the partitions held when it began.
 
-    Raises: BadData: a record that cannot be read. Unavailable: the log brings nothing for half a minute.
+    Raises: BadData: a record that cannot be read. Failed: an @evolves method raised. Unavailable: the log brings
+    nothing for half a minute.
     """
     fold = Fold(behaviour)
-    ends = log.ends(partitions)
-    begins = log.begins(partitions)
-    missing = {tp for tp in partitions if begins[tp] < ends[tp]}
-    reader = log.reader(envelopes=fold.wants_meta)
-    try:
-        reader.assign({tp: begins[tp] for tp in missing})
-        deadline_s = environment.monotonic_s() + STALLED_S
-        while missing:
-            batch = reader.read(BATCH_RECORDS, 1.0)
-            if batch.reached:
-                deadline_s = environment.monotonic_s() + STALLED_S
-            elif environment.monotonic_s() > deadline_s:
-                raise Unavailable(f"replaying: nothing came of {', '.join(map(str, sorted(missing)))} for 30 s")
-            fold.add(batch.records)
-            missing -= {tp for tp, reached in batch.reached.items() if tp in missing and reached >= ends[tp]}
-    finally:
-        reader.close()
+    begins, ends = log.begins(partitions), log.ends(partitions)
+    for batch in batches_between(log, begins, ends, "replaying", environment, envelopes=fold.wants_meta):
+        fold.add(batch.records)
     return fold.states

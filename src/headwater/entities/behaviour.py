@@ -7,7 +7,6 @@ at its first call and not after a restart.
 
 from __future__ import annotations
 
-import hashlib
 import typing
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -16,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from headwater.entities.aggregate import Aggregate, handlers_of
+from headwater.entities.schema import schema_of
 from headwater.errors import BadData, HeadwaterError, Misuse
 from headwater.messages.builtin import Reverted
 from headwater.messages.declare import Command, Event, key_of, members_of
@@ -67,7 +67,7 @@ class Behaviour(Generic[A]):
         self.events: JsonCodec[Event] = JsonCodec([*events, Reverted])
         self._event_types = frozenset(events)
         self._decoder: msgspec.json.Decoder[A] = msgspec.json.Decoder(aggregate)
-        self.schema = _schema_of(aggregate)
+        self.schema = schema_of(aggregate)
         self.encode_state: Callable[[A], bytes] = msgspec.json.Encoder().encode
 
     @property
@@ -209,9 +209,3 @@ def _family_of(aggregate: type) -> type[Event]:
             if isinstance(family, type) and issubclass(family, Event) and family.__hw__.entity:
                 return family
     raise Misuse(f"write class {aggregate.__name__}(hw.Aggregate[YourEvent]), where YourEvent names the entity")
-
-
-def _schema_of(aggregate: type) -> str:
-    """A short name of the state's shape: changes when a field or its type does."""
-    _, components = msgspec.json.schema_components([aggregate])
-    return hashlib.blake2b(msgspec.json.encode(components, order="sorted"), digest_size=6).hexdigest()

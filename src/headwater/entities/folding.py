@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from headwater.entities.aggregate import Aggregate
 from headwater.entities.behaviour import Behaviour, StoredFields
-from headwater.errors import BadData
+from headwater.errors import BadData, Failed, HeadwaterError
 from headwater.messages.declare import Event, key_of
 from headwater.messages.envelope import Meta
 from headwater.messages.json_codec import Unreadable
@@ -39,22 +39,47 @@ class Fold(Generic[A]):
         """By entity id."""
         return {state.id: state for state in self._states.values()}
 
+    def encoded(self, entity_id: str, version: int) -> bytes | None:
+        """The state of an entity as JSON; None: its events are not as many as its version says."""
+        state = self._states.get(entity_id.encode())
+        if state is None:
+            state = self._behaviour.new(entity_id)
+        return self._behaviour.encode_state(state) if state.version == version else None
+
     def add(self, records: Sequence[StoredFields]) -> None:
-        """Folds records in, in their order. Raises: BadData: one that cannot be read, with its coordinates."""
+        """Folds records in, in their order.
+
+        Raises: BadData: one that cannot be read. Failed: an @evolves method raised. Each with the coordinates.
+        """
         states, plain = self._states, self._plain
         events = self._behaviour.events.decode_many([one.value for one in records])
-        for record, event in zip(records, events, strict=True):
-            try:
-                state = states[record.key]
-            except KeyError:
-                state = self._state(record, event)
-            try:
-                evolve = plain[type(event)]  # what cannot be read has none either
-            except KeyError:
-                self._evolve(record, event, state)
-                continue
-            evolve(state, event)
-            state.version += 1
+        place: tuple[StoredFields, Event | Unreadable] | None = None
+        try:
+            for place in zip(records, events, strict=True):
+                record, event = place
+                try:
+                    state = states[record.key]
+                except KeyError:
+                    state = self._state(record, event)
+                try:
+                    evolve = plain[type(event)]  # what cannot be read has none either
+                except KeyError:
+                    self._evolve(record, event, state)
+                    continue
+                evolve(state, event)
+                state.version += 1
+        except HeadwaterError:
+            raise
+        except Exception as error:
+            # The author's function may raise anything.
+            assert place is not None
+            raise self._failed(*place, error) from error
+
+    def _failed(self, record: StoredFields, event: Event | Unreadable, error: Exception) -> Failed:
+        function, _ = self._behaviour.evolvers[type(event)]
+        where = f"{type(event).__name__} (topic {record.topic}, partition {record.partition}, offset {record.offset})"
+        handler = f"{self._behaviour.aggregate.__name__}.{getattr(function, '__name__', function)}"
+        return Failed(handler, where, f"{type(error).__name__}: {error}")
 
     def _state(self, record: StoredFields, event: Event | Unreadable) -> A:
         """The state of the record's entity; a record of others may have no key, its event has."""

@@ -18,6 +18,7 @@ import msgspec
 from msgspec.structs import replace
 
 from headwater.entities.behaviour import Behaviour, Broken
+from headwater.entities.folding import Fold
 from headwater.errors import BadData
 from headwater.log.port import Record
 from headwater.log.topology import commands_topic
@@ -71,18 +72,13 @@ class Decider:
         state = self.behaviour.new(entity_id)
         return Entry.new(entity_id, state, self.behaviour.encode_state(state))
 
-    def entry_from(self, record: StateRecord, history: Callable[[], Sequence[Record]]) -> Entry:
-        """As `StepMaker` says. Raises: BadData: an event of the history cannot be read."""
-        if record.schema == self.schema:
-            state, raw = self.behaviour.decode_state(record.state), bytes(record.state)
-        else:
-            # What the old state did not cover is absorbed from the tail, as for any state.
-            covered = [one for one in history() if one.offset < record.events]
-            state = self.behaviour.fold_records(record.id, covered)
-            raw = self.behaviour.encode_state(state)
-        entry = Entry.of_record(record, state, raw)
-        entry.version = max(record.version, state.version)
-        return entry
+    def entry_from(self, record: StateRecord) -> Entry:
+        """As `StepMaker` says."""
+        return Entry.of_record(record, self.behaviour.decode_state(record.state), bytes(record.state))
+
+    def refold(self) -> Fold[Any]:
+        """As `StepMaker` says."""
+        return Fold(self.behaviour)
 
     def absorb(self, entry: Entry, tail: Sequence[Record]) -> None:
         """As `StepMaker` says. Raises: BadData: an unreadable event."""

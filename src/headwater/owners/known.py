@@ -10,8 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from headwater.errors import Failed, HeadwaterError
-from headwater.log.port import Log, Positions, TopicPartition
-from headwater.log.topology import events_topic
+from headwater.log.port import Positions
 from headwater.owners.arriving import Arrived
 from headwater.owners.partition import PartitionMemory
 from headwater.owners.state_record import Entry, decode_value
@@ -25,14 +24,13 @@ LIVE_ENTRIES = 50_000
 
 
 class Knowledge:
-    """Arguments: log; maker: makes entries of state records.
+    """Arguments: maker: makes entries of state records.
 
     `memories`: by partition. `failures`: why a partition is stopped. `lost`: partitions whose memory was in doubt.
     """
 
-    def __init__(self, log: Log, maker: StepMaker) -> None:
-        self._log, self._maker, self._entity = log, maker, maker.entity
-        self._events = events_topic(maker.entity)
+    def __init__(self, maker: StepMaker) -> None:
+        self._maker, self._entity = maker, maker.entity
         self.memories: dict[int, PartitionMemory] = {}
         self.failures: dict[int, str] = {}
         self.lost: set[int] = set()
@@ -92,7 +90,7 @@ class Knowledge:
         if found is not None:
             return found
         try:
-            entry = self._load(self.memories[partition], partition, key)
+            entry = self._load(self.memories[partition], key)
         except HeadwaterError:
             raise
         except Exception as error:
@@ -102,13 +100,12 @@ class Knowledge:
         self._live[partition, key] = entry
         return entry
 
-    def _load(self, memory: PartitionMemory, partition: int, key: bytes) -> Entry:
+    def _load(self, memory: PartitionMemory, key: bytes) -> Entry:
         value = memory.records.get(key)
         if value is None:
             entry = self._maker.new_entry(key.decode())
         else:
-            events = TopicPartition(self._events, partition)
-            entry = self._maker.entry_from(decode_value(value), lambda: self._log.keyed(events, key))
+            entry = self._maker.entry_from(decode_value(value))
         tail = memory.tail.get(key)  # it stays until a state record covers it: the entry may be made again
         if tail is not None:
             self._maker.absorb(entry, tail)

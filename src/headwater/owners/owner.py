@@ -32,7 +32,9 @@ from headwater.log.topology import commands_topic, events_topic, owners_group
 from headwater.owners.arriving import Arrived, from_record
 from headwater.owners.door import Door
 from headwater.owners.envelopes import Moment
+from headwater.owners.giving_way import GivingWay
 from headwater.owners.known import Knowledge
+from headwater.owners.rebuilding import Rewriting, bring_up_to_date
 from headwater.owners.restore import foreign_event, restore
 from headwater.owners.steps import Step, StepMaker
 from headwater.owners.writing import Outgoing, Writing
@@ -66,7 +68,9 @@ class Owner:
         self._commands, self._events = commands_topic(self.entity), events_topic(self.entity)
         self._writer, self._writing = log.writer(name), Writing(self.entity, name, maker.schema)
         self._door = Door(self._take, f"{name}-queue")
-        self._known = Knowledge(log, maker)
+        self._known = Knowledge(maker)
+        self._rewriting = Rewriting(self.entity, self._writer)
+        self._giving_way = GivingWay(log, maker, environment)
         self._fence: Fence | None = None
 
     @property
@@ -77,11 +81,13 @@ class Owner:
     # --- the loop's side
 
     def assigned(self, partitions: Sequence[TopicPartition]) -> Positions:
-        """Restores the partitions (`restore`). Raises: Unavailable."""
+        """Restores the partitions (`restore`), and folds states of other code anew. Raises: Unavailable. Misuse: there
+        is nothing that they could be folded from."""
         numbers = [tp.partition for tp in partitions]
         memories = restore(
             self._log, self.entity, self.group, numbers, self._count, self._with_events, self._environment
         )
+        bring_up_to_date(self._log, self._maker, memories, self._environment)
         with self._door:
             self._known.restored(memories)
         return {tp: memories[tp.partition].next_command for tp in partitions}
@@ -91,12 +97,16 @@ class Owner:
             self._known.forget(tp.partition for tp in partitions)
 
     def idle(self, fence: Fence) -> None:
+        """Raises: GaveWay, Unavailable."""
+        self._giving_way.look(self._known.memories)
         with self._door:
             self._fence = fence
+            self._rewriting.go_on(self._known.memories, fence)
 
     def handle(self, batch: Batch, fence: Fence) -> None:
         """Carries out a batch of command records. Raises: Aborted (also where a partition must be restored), Fenced,
-        Unavailable."""
+        GaveWay, Unavailable."""
+        self._giving_way.look(self._known.memories)
         with self._door:
             self._fence = fence
             if self._known.lost & {tp.partition for tp in batch.reached}:
@@ -105,6 +115,7 @@ class Owner:
             batch.records.clear()  # what is needed of them was taken: thousands of messages less to keep meanwhile
             if positions:
                 self._carry_out(work, positions, fence)
+            self._rewriting.go_on(self._known.memories, fence)
 
     def _accept(self, batch: Batch) -> tuple[list[Arrived], dict[TopicPartition, int]]:
         """The commands of a batch, and how far each partition goes: a bad record stops its partition there."""

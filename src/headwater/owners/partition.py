@@ -26,10 +26,23 @@ class PartitionMemory:
     Arguments: records: entity key -> value of its newest state record; tail: entity key -> events that no
     state covers yet, in the order of their first offsets; next_command: where taking commands goes on; begun: the
     offset of the first event that an owner wrote (-1: none has); verified: every event before it was written by
-    an owner or before owners began, and is in a state or in the tail; stopped: why nothing is decided here.
+    an owner or before owners began, and is in a state or in the tail; stopped: why nothing is decided here; schemas: of
+    the state records that were read; newer: whether it is stopped since some are of newer code; rebuilt: keys whose
+    states were folded anew, and are not in the log yet.
     """
 
-    __slots__ = ("_marks", "begun", "next_command", "records", "stopped", "tail", "verified")
+    __slots__ = (
+        "_marks",
+        "begun",
+        "newer",
+        "next_command",
+        "rebuilt",
+        "records",
+        "schemas",
+        "stopped",
+        "tail",
+        "verified",
+    )
 
     def __init__(self) -> None:
         self.records: dict[bytes, bytes] = {}
@@ -38,6 +51,9 @@ class PartitionMemory:
         self.begun = -1
         self.verified = 0
         self.stopped: str | None = None
+        self.schemas: set[str] = set()
+        self.newer = False
+        self.rebuilt: dict[bytes, None] = {}
         self._marks = 0
 
     @property
@@ -51,6 +67,8 @@ class PartitionMemory:
         """A new state record; it covers what events there were."""
         self.records[key] = value
         self.tail.pop(key, None)
+        if self.rebuilt:
+            self.rebuilt.pop(key, None)
 
     def wrote(self, span: Span) -> bool:
         """Counts a transaction's events. Returns whether they and the marks of earlier transactions (a log may add one

@@ -85,6 +85,7 @@ def _take_state(memory: PartitionMemory, record: Record) -> None:
         memory.stopped = memory.stopped or str(error)  # what it hides may be needed: nothing is decided here
         return
     memory.records[record.key or b""] = record.value or b""
+    memory.schemas.add(covered.schema)
     memory.next_command = max(memory.next_command, covered.commands)
     memory.verified = max(memory.verified, covered.folded)
     memory.begun = max(memory.begun, covered.begun)

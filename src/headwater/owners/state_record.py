@@ -137,6 +137,7 @@ class Covered(msgspec.Struct, rename="camel"):
     version: int
     events: int
     commands: int
+    schema: str = ""
     folded: int = 0
     begun: int = -1
 
@@ -146,6 +147,11 @@ decode_covered = msgspec.json.Decoder(Covered).decode
 
 def decode_value(value: bytes) -> StateRecord:
     return _decode(value)
+
+
+def with_state(record: StateRecord, schema: str, state: bytes) -> bytes:
+    """The record's value with the same state as other code has it."""
+    return _encode(msgspec.structs.replace(record, schema=schema, state=msgspec.Raw(state)))
 
 
 def checked_covered(record: Record) -> Covered:

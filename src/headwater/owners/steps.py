@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -36,6 +36,23 @@ class Step(msgspec.Struct, gc=False, eq=False):
     sends: Sequence[NewRecord] = ()
 
 
+class Refold(Protocol):
+    """Makes states anew from all events of their entities."""
+
+    @property
+    def wants_meta(self) -> bool:
+        """Whether it needs the records' envelopes."""
+        ...
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Folds records in, in their order. Raises: BadData, Failed."""
+        ...
+
+    def encoded(self, entity_id: str, version: int) -> bytes | None:
+        """The state of an entity as JSON; None: its events are not as many as its version says."""
+        ...
+
+
 class StepMaker(Protocol):
     """What an owner needs of the thing whose commands it carries out: `Decider`, or a process's twin of it."""
 
@@ -44,8 +61,12 @@ class StepMaker(Protocol):
 
     def new_entry(self, entity_id: str) -> Entry: ...
 
-    def entry_from(self, record: StateRecord, history: Callable[[], Sequence[Record]]) -> Entry:
-        """The entry of a state record; one of another schema is folded anew from `history`."""
+    def entry_from(self, record: StateRecord) -> Entry:
+        """The entry of a state record of this schema."""
+        ...
+
+    def refold(self) -> Refold:
+        """What makes states of another schema anew. Raises: Misuse: nothing can."""
         ...
 
     def absorb(self, entry: Entry, tail: Sequence[Record]) -> None:

@@ -7,13 +7,13 @@ They happen when the event happened: `ce_time` goes on from cause to effect.
 
 from __future__ import annotations
 
-import hashlib
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from headwater.entities.schema import shape_of_fields
 from headwater.errors import BadData, Failed, Misuse, Unavailable
 from headwater.log.port import NewRecord, Record
 from headwater.log.topology import Topology, commands_topic, events_topic
@@ -25,7 +25,7 @@ from headwater.owners.envelopes import Moment
 from headwater.owners.limits import EVENT_BYTES, STATE_BYTES, fits
 from headwater.owners.replies import Reply
 from headwater.owners.state_record import Entry, StateRecord
-from headwater.owners.steps import Step
+from headwater.owners.steps import Refold, Step
 from headwater.processes.declare import ProcessShape
 
 COMMAND_IDS = uuid.UUID("6f5c1d6e-6f0e-5b3a-9a63-0d9a3c1c7a10")
@@ -40,8 +40,7 @@ class Reactor:
     def __init__(self, shape: ProcessShape, topology: Topology, source: str) -> None:
         self._shape, self._topology, self._source = shape, topology, source
         self.entity = shape.entity
-        _, components = msgspec.json.schema_components([shape.process])
-        self.schema = hashlib.blake2b(msgspec.json.encode(components, order="sorted"), digest_size=6).hexdigest()
+        self.schema = f"{shape.process.__hw__.version}-{shape_of_fields(shape.process)}"
         self._events = {
             events_topic(entity): JsonCodec([event for event in shape.reactions if event.__hw__.entity == entity])
             for entity in shape.families
@@ -55,16 +54,18 @@ class Reactor:
         state = self._shape.process(**{self._shape.key_field: key})
         return Entry.new(entity_id, state, msgspec.json.encode(state))
 
-    def entry_from(self, record: StateRecord, history: Callable[[], Sequence[Record]]) -> Entry:
-        """As `StepMaker` says. Raises: Misuse: the state has another shape and no history to fold it from."""
-        if record.schema != self.schema:
-            name = self._shape.process.__name__
-            raise Misuse(
-                f"the fields of process {name} changed; its state cannot be converted: write "
-                f"class {name}(hw.Process, version={self._shape.process.__hw__.version + 1})"
-            )
+    def entry_from(self, record: StateRecord) -> Entry:
+        """As `StepMaker` says."""
         state = self._decoder.decode(record.state)
         return Entry.of_record(record, state, bytes(record.state))
+
+    def refold(self) -> Refold:
+        """Raises: Misuse: always; a process has no events that it could be made of."""
+        name = self._shape.process.__name__
+        raise Misuse(
+            f"the fields of process {name} changed; its state cannot be converted: write "
+            f"class {name}(hw.Process, version={self._shape.process.__hw__.version + 1})"
+        )
 
     def absorb(self, entry: Entry, tail: Sequence[Record]) -> None:
         """A process has no events of its own."""

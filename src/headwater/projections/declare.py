@@ -15,13 +15,9 @@ are read together and move together, so that one may look up and change rows of 
 
 from __future__ import annotations
 
-import ast
 import enum
 import hashlib
-import inspect
 import re
-import textwrap
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from headwater.errors import Misuse
@@ -146,17 +142,3 @@ def table_called(name: str) -> str:
 
 def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
-
-
-def code_of(functions: list[Callable[..., Any]]) -> str:
-    """A fingerprint of code: of the source without comments and layout, or of the byte code where there is no
-    source. What the functions call is not part of it."""
-    digest = hashlib.blake2b(digest_size=8)
-    for function in functions:
-        try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-            digest.update(ast.unparse(tree).encode())
-        except (OSError, SyntaxError):
-            code = function.__code__
-            digest.update(code.co_code + repr((code.co_consts, code.co_names)).encode())
-    return digest.hexdigest()

@@ -12,11 +12,12 @@ from typing import Any
 
 from headwater.entities.aggregate import handlers_of
 from headwater.entities.behaviour import Behaviour
+from headwater.entities.code import code_of
 from headwater.errors import Misuse
 from headwater.messages.builtin import Reverted
 from headwater.messages.declare import Event, key_of
 from headwater.messages.envelope import Meta
-from headwater.projections.declare import code_of, table_called
+from headwater.projections.declare import table_called
 from headwater.projections.folding import Handler, Rows
 from headwater.projections.gathering import Listener, Topic, key_tests
 from headwater.projections.read_model import ReadModel
@@ -36,7 +37,7 @@ def aggregate_table(app: str, behaviour: Behaviour[Any]) -> ReadModel:
     ]
     functions = [one.function for one in handlers_of(aggregate) if one.role == "evolves"]
     topic = Topic(entity, listeners, behaviour.events)
-    return ReadModel(name, f"{app}-{entity}-table", (table,), (topic,), code_of(functions), remade=True)
+    return ReadModel(name, f"{app}-{entity}-table", (table,), (topic,), code_of(functions, aggregate), remade=True)
 
 
 def entity_id(event: Event, meta: Meta) -> str:

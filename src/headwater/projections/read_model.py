@@ -14,10 +14,11 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
+from headwater.entities.code import code_of
 from headwater.errors import Misuse
 from headwater.messages.envelope import Meta
 from headwater.messages.reactions import Reaction, reactions_of
-from headwater.projections.declare import Projection, code_of, group_of, table_of
+from headwater.projections.declare import Projection, group_of, table_of
 from headwater.projections.folding import Handler, Rows
 from headwater.projections.gathering import Listener, Topic, key_tests
 from headwater.stores.port import TableSchema

@@ -1,0 +1,38 @@
+"""Reading what topics held at a moment: from where one stands to an end that is known, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+from headwater.environment import Environment
+from headwater.errors import Unavailable
+from headwater.log.port import Batch, Log, Positions
+
+BATCH_RECORDS = 10_000
+STALLED_S = 30.0
+
+
+def batches_between(
+    log: Log, start: Positions, ends: Positions, what: str, environment: Environment, *, envelopes: bool = True
+) -> Iterator[Batch]:
+    """Committed records from `start` on, until each partition has reached its end; the last batches may go past it.
+
+    Arguments: what: is being done, for the error; envelopes: as of `Log.reader`.
+    Raises: Unavailable: the log brings nothing for half a minute though it has more.
+    """
+    missing = {tp for tp, position in start.items() if position < ends[tp]}
+    if not missing:
+        return
+    with closing(log.reader(envelopes=envelopes)) as reader:
+        reader.assign({tp: start[tp] for tp in missing})
+        deadline_s = environment.monotonic_s() + STALLED_S
+        while missing:
+            batch = reader.read(BATCH_RECORDS, 1.0)
+            yield batch
+            missing -= {tp for tp, reached in batch.reached.items() if tp in missing and reached >= ends[tp]}
+            if batch.reached:
+                deadline_s = environment.monotonic_s() + STALLED_S
+            elif missing and environment.monotonic_s() > deadline_s:
+                waiting = ", ".join(map(str, sorted(missing)))
+                raise Unavailable(f"{what}: nothing came of {waiting} for {STALLED_S:g} s")
