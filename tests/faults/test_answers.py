@@ -42,8 +42,7 @@ def hit(name: str, count: int) -> set[int]:
 @pytest.mark.parametrize("api", PATHS)
 @pytest.mark.parametrize("way", ["dropped and cut", "dropped in silence", "late"])
 def test_numbers_come_out_without_a_gap(open_log: OpenLog, proxy: Proxy, api: Api, way: str) -> None:
-    log = open_log(answer_timeout_s=1.5)
-    work = Work(log)
+    work = Work(open_log(answer_timeout_s=1.5), preparing=open_log(answer_timeout_s=10))
     mine = work.writer._turns[0].id.removesuffix("-a")
     count = 1 if way == "dropped in silence" else 2  # a silence lasts until the client's time is out
     hits, faults = hit(f"{api.name} {way}", count), []
@@ -65,7 +64,8 @@ def test_numbers_come_out_without_a_gap(open_log: OpenLog, proxy: Proxy, api: Ap
 
 
 def test_connections_that_are_cut_lose_nothing(open_log: OpenLog, proxy: Proxy) -> None:
-    work, hits = Work(open_log(answer_timeout_s=1.5)), hit("cut", 1)
+    work = Work(open_log(answer_timeout_s=1.5), preparing=open_log(answer_timeout_s=10))
+    hits = hit("cut", 1)
 
     def before(position: int) -> None:
         if position in hits:

@@ -119,7 +119,7 @@ def test_without_doubts_about_a_producer_late_positions_take_the_group_back(
 def test_nothing_of_a_transaction_is_sent_before_the_one_before_it_is_committed(
     open_log: OpenLog, proxy: Proxy
 ) -> None:
-    work = Work(open_log(transaction_timeout_s=1.5, answer_timeout_s=1))
+    work = Work(open_log(transaction_timeout_s=2, answer_timeout_s=2), preparing=open_log(answer_timeout_s=10))
     first, second = (turn.id for turn in work.writer._turns)
     lost = proxy.keep_request(Api.END_TXN, client=first, times=100)  # never let go: it will be aborted
     with pytest.raises(Aborted):
@@ -135,8 +135,8 @@ def test_nothing_of_a_transaction_is_sent_before_the_one_before_it_is_committed(
 def test_a_transaction_that_does_not_wait_for_the_one_before_it_passes_over_its_work(
     open_log: OpenLog, proxy: Proxy
 ) -> None:
-    log = open_log(transaction_timeout_s=1.5, answer_timeout_s=1)
-    work = Work(log, writer := HastyWriter(log, fresh("hasty")))
+    log = open_log(transaction_timeout_s=2, answer_timeout_s=2)
+    work = Work(log, writer := HastyWriter(log, fresh("hasty")), preparing=open_log(answer_timeout_s=10))
     lost = proxy.keep_request(Api.END_TXN, client=writer._turns[0].id, times=100)
     first = writer.begin(work.fill(0, 10))
     eventually(lambda: lost.caught)
@@ -194,8 +194,8 @@ class Unanswered:
     aborts; "answer": the cluster commits. `told` is what the writer says, `visible` what can be read."""
 
     def __init__(self, open_log: OpenLog, proxy: Proxy, lost: str, guess: float | None = None) -> None:
-        log = open_log(transaction_timeout_s=1.5, answer_timeout_s=1)
-        topic, writer = make_topic(log), log.writer(fresh("unanswered"))
+        log = open_log(transaction_timeout_s=2, answer_timeout_s=2)
+        topic, writer = make_topic(open_log(answer_timeout_s=10)), log.writer(fresh("unanswered"))
         if guess is not None:
             writer._outcome = Guess(guess)  # type: ignore[assignment]
         lose = proxy.keep_request if lost == "request" else proxy.drop_answer

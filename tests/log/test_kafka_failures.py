@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaError
 
 from headwater.errors import Misuse, Unavailable
 from headwater.log.kafka import KafkaLog
+from headwater.log.kafka.connection import Connection, Contact, KafkaOptions
 from headwater.log.port import NewRecord, Reader, TopicPartition, Transaction
 from headwater.testing.brokers import Cluster, start_brokers
 from headwater.testing.conformance.log.waiting import (

@@ -139,6 +139,7 @@ def test_what_a_broken_test_opened_is_closed(pytester: pytest.Pytester) -> None:
     run(pytester).assert_outcomes(passed=1, failed=1)
 
 
+@pytest.mark.slow
 def test_a_scenario_in_memory_takes_less_than_20_ms() -> None:
     def scenario() -> float:
         started = time.perf_counter()
