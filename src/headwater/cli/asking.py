@@ -28,7 +28,7 @@ def connected(project: Project, app: App, *, read_models: bool = False) -> Itera
     Raises: Unavailable: there is no such log or store, or it does not answer.
     """
     project.check_reachable_from_here()
-    running = app.connect(project.on, store=_store(project, app) if read_models else "memory://")
+    running = app.connect(project.on, store=store_of(project, app) if read_models else "memory://")
     with project.reaching():
         shop = running.__enter__()
     try:
@@ -38,7 +38,7 @@ def connected(project: Project, app: App, *, read_models: bool = False) -> Itera
         running.close()
 
 
-def _store(project: Project, app: App) -> str:
+def store_of(project: Project, app: App) -> str:
     """The address of the app's read models. Raises: Unavailable: nobody has made them yet."""
     from headwater.log.opening import sqlite_path
     from headwater.settings import store_url_for

@@ -18,6 +18,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "query": ("query", "Ask the read models in SQL."),
     "tail": ("tail", "Show the records of a topic as they are."),
     "revert": ("revert", "Bring an entity back to an earlier version, by one more event."),
+    "preview": ("preview", "Show what changed code would do with the history, without doing it."),
     "import": ("importing", "Load a file of commands or events."),
     "topics": ("topics", "List the topics of a log."),
     "groups": ("groups", "List the groups that read a log, and their members."),

@@ -7,7 +7,7 @@ from contextlib import closing
 
 from headwater.environment import Environment
 from headwater.errors import Unavailable
-from headwater.log.port import Batch, Log, Positions
+from headwater.log.port import Batch, Log, Positions, TopicPartition
 
 BATCH_RECORDS = 10_000
 STALLED_S = 30.0
@@ -16,7 +16,7 @@ STALLED_S = 30.0
 def batches_between(
     log: Log, start: Positions, ends: Positions, what: str, environment: Environment, *, envelopes: bool = True
 ) -> Iterator[Batch]:
-    """Committed records from `start` on, until each partition has reached its end; the last batches may go past it.
+    """Committed records from `start` on and before `ends`, until each partition has reached its end.
 
     Arguments: what: is being done, for the error; envelopes: as of `Log.reader`.
     Raises: Unavailable: the log brings nothing for half a minute though it has more.
@@ -29,6 +29,10 @@ def batches_between(
         deadline_s = environment.monotonic_s() + STALLED_S
         while missing:
             batch = reader.read(BATCH_RECORDS, 1.0)
+            if any(reached > ends[tp] for tp, reached in batch.reached.items()):
+                batch.records = [
+                    one for one in batch.records if one.offset < ends[TopicPartition(one.topic, one.partition)]
+                ]
             yield batch
             missing -= {tp for tp, reached in batch.reached.items() if tp in missing and reached >= ends[tp]}
             if batch.reached:

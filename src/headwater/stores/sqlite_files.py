@@ -77,8 +77,9 @@ def _claim(connection: sqlite3.Connection, path: str) -> None:
                 f"{path} was written by another version of headwater (format {version}, this one reads {FORMAT}): "
                 "delete it, it is made again from the log"
             )
-        connection.execute(f"PRAGMA application_id = {APPLICATION}")
-        connection.execute(f"PRAGMA user_version = {FORMAT}")
+        if application != APPLICATION:  # to open a file must not change it
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {FORMAT}")
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
