@@ -81,12 +81,26 @@ def test_a_connection_that_was_closed_does_not_make_a_group_unavailable(open_log
     """Brokers close what was idle. The admin client may then wait for the group's coordinator without asking it."""
     work = Work(open_log(answer_timeout_s=10))
     assert work.position == 0
+    assert work.log.groups([work.group])
     assert proxy.cut("headwater@")
+    assert proxy.cut("positions@")
     for number in range(30):  # an owner at work asks nothing of it for a long time
         work.writer.transact(work.fill(number, 1))
     started = time.monotonic()
     assert work.position == 30
+    assert work.log.groups([work.group])
     assert time.monotonic() - started < 5
+
+
+def test_positions_of_groups_are_never_asked_for_through_the_admin_client(log: KafkaLog, proxy: Proxy) -> None:
+    """It ends the whole process when it asks a broker that coordinates the group no longer."""
+    work = Work(log)
+    proxy.cut(work.writer._turns[0].id)  # what becomes of a transaction is asked for, too
+    work.until(2)
+    log.settle(work.group, [work.partition])
+    assert work.log.groups([work.group])[0].positions == {work.partition: 2}
+    asking = {request.client.split("@")[0] for _, request in proxy.requests if request.api == Api.OFFSET_FETCH}
+    assert asking == {"positions"}
 
 
 def test_a_producer_that_is_fenced_by_its_own_late_request_begins_anew(log: KafkaLog, proxy: Proxy) -> None:

@@ -104,6 +104,19 @@ def test_transactions_go_on_when_a_broker_dies_and_none_is_lost_or_doubled(
     attendance.leave(member)
 
 
+def test_ends_are_told_by_the_new_leaders_of_partitions(kafka_cluster: Cluster, log: KafkaLog) -> None:
+    topic = make_topic(log, 3)
+    partitions = [TopicPartition(topic, number) for number in range(3)]
+    dead = leader_of(kafka_cluster, topic)
+    assert set(log.ends(partitions).values()) == {0}
+    kafka_cluster.kill(dead)
+    for _ in attempts(PATIENCE_S, "every partition has another leader"):
+        if dead != leader_of(kafka_cluster, topic) > 0:
+            break
+    kafka_cluster.restart(dead)  # it lives, and leads no more
+    assert set(log.ends(partitions).values()) == {0}
+
+
 def test_appends_and_readers_survive_a_leader(kafka_cluster: Cluster, log: KafkaLog) -> None:
     topic = make_topic(log)
     confirmed: list[int] = []

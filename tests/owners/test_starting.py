@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 import headwater as hw
 from headwater.log.kafka import KafkaLog
 from headwater.log.memory import MemoryLog
-from headwater.log.port import Log, NewRecord, TopicSpec
+from headwater.log.port import Log, NewRecord, TopicDescription, TopicSpec
 from headwater.log.topology import META_TOPIC, EntityTopics
 from headwater.testing import PrefixedLog, eventually
 from headwater.testing.conformance.log.waiting import fresh
@@ -67,6 +67,27 @@ def test_a_record_of_what_is_not_there(log: Log, record_of: str, words: str) -> 
     other.append([NewRecord(META_TOPIC, 0, b"account", msgspec.json.encode(record))])
     with pytest.raises(hw.Unavailable, match=words), app.run(other):
         pass
+
+
+class LateLog(PrefixedLog):
+    """A log that has not heard of new topics yet when it is asked for the first time, as one of several brokers may."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(log, "")
+        self._heard_of: set[str] = set()
+
+    def topics(self, names: Collection[str] | None = None) -> dict[str, TopicDescription]:
+        there = super().topics(names)
+        heard_of, self._heard_of = self._heard_of, self._heard_of | there.keys()
+        return {name: topic for name, topic in there.items() if name in heard_of}
+
+
+def test_topics_of_which_a_broker_has_not_heard_yet_are_looked_for_again() -> None:
+    log = MemoryLog()
+    for _ in range(2):  # they are new, and then they are recorded
+        with app.run(LateLog(log), only=["commands"]) as bank:
+            bank.send(Deposit("a", Decimal(1)))
+    assert {topic.partitions for name, topic in log.topics().items() if name.startswith("account-")} == {3}
 
 
 @pytest.fixture

@@ -7,16 +7,19 @@ count or id has changed since would split entities between two owners, so it sto
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Collection, Iterable
 
 import msgspec
 
 from headwater.errors import Misuse, Unavailable
 from headwater.log.partitioning import partition_of
-from headwater.log.port import Log, NewRecord, TopicPartition, TopicSpec
+from headwater.log.port import Log, NewRecord, TopicDescription, TopicPartition, TopicSpec
 
 META_TOPIC = "headwater-meta"
 DAY_MS = 86_400_000
+HEARD_OF_S = 2.0
+"""How long a topic that should be there is looked for before it is taken for gone."""
 
 
 def events_topic(entity: str) -> str:
@@ -103,8 +106,12 @@ class Topology:
         missing = [entity for entity in wanted if entity not in self._recorded]
         specs = {entity: _specs(entity, partitions, with_events) for entity in missing}
         self._log.create_topics([spec for group in specs.values() for spec in group])
-        there = self._log.topics({spec.name for group in specs.values() for spec in group})
+        there = self._seen({spec.name for group in specs.values() for spec in group})
         records = []
+        if unseen := {spec.name for group in specs.values() for spec in group} - there.keys():
+            raise Unavailable(
+                f"the log does not show topics that it has made: {', '.join(sorted(unseen))}; start again"
+            )
         for entity, group in specs.items():
             counts = {spec.name: there[spec.name].partitions for spec in group}
             if len(set(counts.values())) != 1:
@@ -130,13 +137,23 @@ class Topology:
         foreign = self._log.topics(unknown) if unknown else {}
         self.ensure([entity for entity in wanted if events_topic(entity) not in foreign], partitions=partitions)
 
+    def _seen(self, topics: Collection[str]) -> dict[str, TopicDescription]:
+        """These topics as the log shows them. Who asks may be told by a broker that has not heard of them yet, when
+        somebody else made them a moment ago, so one that is missing is looked for again."""
+        deadline_s = time.monotonic() + HEARD_OF_S
+        while True:
+            there = self._log.topics(topics)
+            if there.keys() >= set(topics) or time.monotonic() > deadline_s:
+                return there
+            time.sleep(0.02)
+
     def _check(self, record: EntityTopics) -> None:
         if record.log != self._log.id:
             raise Unavailable(
                 f"the topics of {record.entity!r} were recorded on the log {record.log}, and this is {self._log.id}: "
                 f"were they copied with {META_TOPIC}? Positions and states of the other log mean nothing here"
             )
-        there = self._log.topics(record.topics.keys())
+        there = self._seen(record.topics.keys())
         for topic, topic_id in record.topics.items():
             now = there.get(topic)
             if now is None:

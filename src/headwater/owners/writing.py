@@ -70,6 +70,8 @@ class Writing:
         for step in steps:
             count = len(step.events)
             if not count:
+                # It may tell of events that an earlier step of this transaction wrote.
+                step.reply.next_offset = step.entry.events
                 continue
             first, index = offsets[index], index + count
             last = offsets[index - 1]

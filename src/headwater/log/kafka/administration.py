@@ -1,6 +1,6 @@
 """Questions and orders to the cluster: topics, offsets, groups. Each is one or two round trips.
 
-Offsets are asked for in `offsets`, everything else through the admin client.
+Offsets are asked for in `offsets`, groups' positions in `positions`, everything else through the admin client.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from headwater.errors import HeadwaterError, Misuse
 from headwater.log.kafka.connection import PATIENCE, Connection, passes
 from headwater.log.kafka.offsets import Offsets
+from headwater.log.kafka.positions import GroupPositions
 from headwater.log.limits import check_specs, unknown_topic
 from headwater.log.port import (
     GroupDescription,
@@ -34,6 +35,8 @@ from headwater.log.port import (
 
 _KEEPS_FOR_EVER = "-1"
 _NEVER = str(2**63 - 1)
+_LOOK_S = 0.5
+"""How long a look at a group's positions waits for an open transaction to end."""
 _SETTINGS_KEEP_S = 5.0
 """How long a topic's settings are believed: they are long to ask for (almost 1 ms a topic) and hardly ever change."""
 
@@ -44,12 +47,13 @@ class Administration:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._answer_s = connection.options.answer_timeout_s
-        self._offsets = Offsets(connection)
+        self._offsets, self._group_positions = Offsets(connection), GroupPositions(connection)
         self._counts: dict[str, int] = {}
         self._descriptions: dict[str, tuple[TopicDescription, float]] = {}
 
     def close(self) -> None:
         self._offsets.close()
+        self._group_positions.close()
 
     # Topics
 
@@ -161,50 +165,41 @@ class Administration:
         self, group: str, partitions: Sequence[TopicPartition] | None
     ) -> dict[TopicPartition, tuple[int, str]]:
         """Stable positions with the text that was committed with them. Arguments: partitions: None: all."""
-        answer: dict[TopicPartition, tuple[int, str]] = {}
-
-        def ask() -> bool:
-            found = self.committed_now(group, partitions)
-            answer.update(found or {})
-            return found is not None
-
         # Offsets of a transaction that is being ended are pending for a moment; those of one that nobody ends
         # until the cluster aborts it.
         patience_s = self._connection.options.transaction_timeout_s + self._answer_s
-        self._until(ask, f"the positions of group {group} are held by an open transaction", patience_s)
-        return answer
+        return self._told(group, self._all_if_none(partitions), patience_s, stable=True)
 
     def committed_now(
         self, group: str, partitions: Sequence[TopicPartition] | None, *, stable: bool = True
     ) -> dict[TopicPartition, tuple[int, str]] | None:
-        """As `committed`, without waiting: None while a transaction over one of them is open.
+        """As `committed`, without waiting for long: None while a transaction over one of them is open.
 
         Arguments: stable: False gives the positions before that transaction.
         """
-        if partitions is not None and not partitions:
-            return {}
-        asked = ConsumerGroupTopicPartitions(
-            group, None if partitions is None else [KafkaPartition(*partition) for partition in partitions]
-        )
-        what = f"asking for positions of group {group}"
-        answer = self._connection.ask(
-            what, lambda admin: admin.list_consumer_group_offsets([asked], require_stable=stable, **PATIENCE)
-        )[group]
-        if isinstance(answer, KafkaError):
-            if answer.code() == KafkaError.GROUP_ID_NOT_FOUND:
-                return {}
-            if passes(answer):
-                return None
-            raise self._connection.translated(answer, what)
-        found = answer.topic_partitions
-        for at in found:
-            if at.error is not None:
-                if passes(at.error):
-                    return None
-                raise self._connection.translated(at.error, what)
-        return {
-            TopicPartition(at.topic, at.partition): (at.offset, at.metadata or "") for at in found if at.offset >= 0
-        }
+        partitions = self._all_if_none(partitions)
+        if stable:
+            return self._group_positions.of(group, partitions, _LOOK_S, stable=True)
+        return self._told(group, partitions, self._answer_s, stable=False)
+
+    def _told(
+        self, group: str, partitions: Sequence[TopicPartition], patience_s: float, *, stable: bool
+    ) -> dict[TopicPartition, tuple[int, str]]:
+        """Raises: Unavailable: they are not told in time."""
+        deadline = time.monotonic() + patience_s
+        while (left_s := deadline - time.monotonic()) > 0:
+            found = self._group_positions.of(group, partitions, left_s, stable=stable)
+            if found is not None:
+                return found
+            time.sleep(0.01)
+        held = " or held by an open transaction" if stable else ""
+        raise self._connection.unavailable(f"the positions of group {group} are not told{held}")
+
+    def _all_if_none(self, partitions: Sequence[TopicPartition] | None) -> Sequence[TopicPartition]:
+        if partitions is not None:
+            return partitions
+        counts = self.partition_counts()
+        return [TopicPartition(topic, partition) for topic, count in counts.items() for partition in range(count)]
 
     def processes(self, group: str) -> set[str]:
         """The processes (see `Connection.process`) that have members in a group."""
@@ -271,19 +266,27 @@ class Administration:
         return sorted(group.group_id for group in listing.valid)
 
     def _positions(self, group: str) -> dict[TopicPartition, int]:
-        found = self.committed_now(group, None, stable=False) or {}
+        found = self._told(group, self._all_if_none(None), self._answer_s, stable=False)
         return {partition: position for partition, (position, _) in found.items()}
 
     def _described(self, groups: Sequence[str]) -> Mapping[str, Any]:
-        if not groups:
-            return {}
-        answers = self._connection.ask(
-            "describing groups", lambda admin: admin.describe_consumer_groups(list(groups), **PATIENCE)
-        )
-        for name, answer in answers.items():
-            if isinstance(answer, KafkaError):
-                raise self._connection.translated(answer, f"describing group {name}")
-        return answers
+        found: dict[str, Any] = {}
+
+        def ask() -> bool:
+            wanted = [name for name in groups if name not in found]
+            answers = self._connection.ask(
+                "describing groups", lambda admin: admin.describe_consumer_groups(wanted, **PATIENCE)
+            )
+            for name, answer in answers.items():
+                if not isinstance(answer, KafkaError):
+                    found[name] = answer
+                elif not passes(answer):
+                    raise self._connection.translated(answer, f"describing group {name}")
+            return found.keys() >= set(groups)
+
+        if groups:
+            self._until(ask, f"groups {', '.join(groups)} are not described: their coordinators are moving")
+        return found
 
     def configure_group(self, group: str, settings: Mapping[str, str]) -> None:
         """Sets a group's own settings (KIP-848)."""

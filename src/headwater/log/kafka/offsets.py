@@ -3,6 +3,10 @@
 Asked through two idle consumers, one that sees committed records only and one that sees all. A consumer that
 reads answers such questions behind its own fetch; the admin client's request for offsets ends the whole process
 with a failed assertion when a broker goes away at the wrong moment (seen with librdkafka 2.16.0).
+
+An idle consumer does not notice that a partition has another leader: it asks the one that it knows for as long as it
+believes what it knows, which is minutes. So one that did not tell everything is replaced by a new one, which knows
+nothing yet.
 """
 
 from __future__ import annotations
@@ -17,7 +21,15 @@ from confluent_kafka import TopicPartition as KafkaPartition
 from headwater.log.kafka.connection import ClientLog, Connection, passes
 from headwater.log.port import TopicPartition
 
-_UNKNOWN_HERE = (KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC, KafkaError._NOENT)
+_PASSES_TOO = (
+    KafkaError._UNKNOWN_PARTITION,  # the partitions exist: a client that does not know them has lost its brokers
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._NOENT,
+    KafkaError._TIMED_OUT,
+    KafkaError._DESTROY_BROKER,
+)
+_FIRST_PATIENCE_S = 1.0
+"""How long one consumer is waited for; the next one twice as long, and so on."""
 
 
 class Offsets:
@@ -45,13 +57,16 @@ class Offsets:
 
     def _ask(self, wanted: Mapping[TopicPartition, int], *, committed: bool) -> dict[TopicPartition, int]:
         found: dict[TopicPartition, int] = {}
-        deadline = time.monotonic() + self._connection.options.answer_timeout_s
+        deadline, patience_s = time.monotonic() + self._connection.options.answer_timeout_s, _FIRST_PATIENCE_S
         while len(found) < len(wanted):
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 raise self._connection.unavailable(f"offsets of {len(wanted) - len(found)} partition(s) were not told")
             missing = {partition: at for partition, at in wanted.items() if partition not in found}
-            found.update(self._askers[committed].ask(missing, left_s))
+            asked_s = time.monotonic()
+            found.update(self._askers[committed].ask(missing, min(left_s, patience_s)))
+            if time.monotonic() - asked_s >= patience_s:
+                patience_s *= 2
         return found
 
 
@@ -71,27 +86,32 @@ class _Asker:
             try:
                 answers = self._opened().offsets_for_times(asked, timeout=timeout_s)
             except KafkaException as error:
-                # The partitions exist: a client that does not know them has lost its brokers.
-                if passes(error.args[0]) or error.args[0].code() in _UNKNOWN_HERE:
-                    time.sleep(0.01)
-                    return {}
-                raise self._connection.translated(error.args[0], f"asking for offsets of {names}") from error
-        for answer in answers:
-            if answer.error is not None and not passes(answer.error):
-                raise self._connection.translated(
-                    answer.error, f"asking for offsets of {answer.topic}/{answer.partition}"
-                )
-        return {
-            TopicPartition(answer.topic, answer.partition): answer.offset
-            for answer in answers
-            if answer.error is None and answer.offset >= OFFSET_END
-        }
+                if not _passes(error.args[0]):
+                    raise self._connection.translated(error.args[0], f"asking for offsets of {names}") from error
+                answers = []
+            for answer in answers:
+                if answer.error is not None and not _passes(answer.error):
+                    raise self._connection.translated(
+                        answer.error, f"asking for offsets of {answer.topic}/{answer.partition}"
+                    )
+            found = {
+                TopicPartition(answer.topic, answer.partition): answer.offset
+                for answer in answers
+                if answer.error is None and answer.offset >= OFFSET_END
+            }
+            if len(found) < len(wanted):
+                self._close()
+                time.sleep(0.01)
+        return found
 
     def close(self) -> None:
         with self._lock:
-            if self._consumer is not None:
-                self._consumer.close()
-                self._consumer = None
+            self._close()
+
+    def _close(self) -> None:
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
 
     def _opened(self) -> Consumer:
         if self._consumer is None:
@@ -106,3 +126,7 @@ class _Asker:
                 logger=ClientLog(),
             )
         return self._consumer
+
+
+def _passes(error: KafkaError) -> bool:
+    return passes(error) or error.code() in _PASSES_TOO
