@@ -32,10 +32,20 @@ class SmallDisk:
 @contextmanager
 def small_disk(directory: Path, size_bytes: int) -> Iterator[SmallDisk]:
     """Skips the test where nobody may mount one."""
-    directory.mkdir()
+    with small_disk_or_none(directory, size_bytes) as disk:
+        if disk is None:
+            pytest.skip("a small disk needs the right to mount one")
+        yield disk
+
+
+@contextmanager
+def small_disk_or_none(directory: Path, size_bytes: int) -> Iterator[SmallDisk | None]:
+    """None where nobody may mount one."""
+    directory.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(directory)]
     if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("a small disk needs the right to mount one")
+        yield None
+        return
     try:
         yield SmallDisk(directory)
     finally:

@@ -52,7 +52,7 @@ class Payments:
 
 def main(url: str, prefix: str, writer: str, step: str, count: int, early: bool, orders: int) -> None:
     death = Death(step, count)
-    log: Log = MortalLog(open_shop(url, prefix), WRITERS[writer], death)
+    log: Log = MortalLog(open_shop(url, prefix), {WRITERS[writer]: death})
     death.armed = early
     with app().run(log, only=PARTS) as shop:
         payments = Payments(log)

@@ -111,6 +111,11 @@ class Cluster:
             except Unavailable:
                 self.kill(node.id)
 
+    def end(self, node: int, timeout_s: float = 30) -> None:
+        """Ends one node in an orderly way: it hands over what it leads. Raises: Unavailable: not in time."""
+        os.kill(self._node(node).pid, signal.SIGTERM)
+        self._wait_until_gone(self._node(node), timeout_s)
+
     def kill(self, node: int) -> None:
         """Ends a node as a power cut would (SIGKILL)."""
         os.kill(self._node(node).pid, signal.SIGKILL)

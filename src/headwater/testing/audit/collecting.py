@@ -62,7 +62,7 @@ def _read(log: Log, begins: Positions, ends: Positions, stalled_s: float) -> dic
             for record in batch.records:
                 name = TopicPartition(record.topic, record.partition)
                 if record.offset < ends[name]:
-                    found[name].append(_stored(record))
+                    found[name].append(kept(record))
             missing -= {name for name, reached in batch.reached.items() if reached >= ends[name]}
             if batch.reached:
                 deadline_s = time.monotonic() + stalled_s
@@ -76,7 +76,7 @@ def _read(log: Log, begins: Positions, ends: Positions, stalled_s: float) -> dic
     return found
 
 
-def _stored(record: Record) -> KeptRecord:
+def kept(record: Record) -> KeptRecord:
     """Its plain fields: a log's own record may hold on to more."""
     return KeptRecord(
         record.topic,

@@ -1,6 +1,6 @@
 """Which requests something happens to, and what. No sockets: `server` asks here and carries it out.
 
-A fault waits for requests of one API, of clients whose id begins in a certain way, to one broker or to any. It
+A fault waits for requests of one API or any, of clients whose id contains a certain text, to one broker or to any. It
 catches the next of them, or the next few, and keeps, drops or delays the request or its answer. Each fault tells
 the test what it caught, and how the broker answered.
 """
@@ -27,7 +27,7 @@ class Act(Enum):
 class Fault:
     """Made by `Proxy`. Thread-safe.
 
-    Arguments: act; api: the API's key, None: any; client: how the client's id begins; port: of the broker, None:
+    Arguments: act; api: the API's key, None: any; client: what the client's id contains; port: of the broker, None:
     any; times: how many requests it catches; cut: whether the client's connection is cut then; for_s: until when
     it keeps something (None: until `release`); note: takes lines of the log.
     """
@@ -60,7 +60,7 @@ class Fault:
         """Whether it happens to this request to the broker at this port. Counts it if so; one thread at a time."""
         if len(self.caught) >= self.times or self.api not in (None, request.api) or self.port not in (None, port):
             return False
-        if not request.client.startswith(self.client):
+        if self.client not in request.client:
             return False
         self.note(f"{request}: {self.act.value}{', the connection is cut' if self.cut else ''}")
         self.caught.append(request)

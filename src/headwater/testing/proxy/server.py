@@ -40,6 +40,7 @@ class Proxy:
         self._faults = Faults()
         self._listeners: list[socket.socket] = []
         self._connections: list[_Connection] = []
+        self._parted: set[int] = set()
         self._lock = threading.Lock()
 
     def before(self, port: int) -> int:
@@ -50,7 +51,7 @@ class Proxy:
         own: int = listener.getsockname()[1]
         return own
 
-    # Faults. `client`: how the client's id begins; `port`: the broker's own, None: any
+    # Faults. `client`: what the client's id contains; `port`: the broker's own, None: any
 
     def keep_request(
         self, api: int, *, client: str = "", port: int | None = None, times: float = 1, cut: bool = False
@@ -77,11 +78,32 @@ class Proxy:
         self.note(f"answers to {client or 'anybody'} take {seconds:g} s longer")
         return self._faults.add(Fault(Act.KEEP_ANSWER, None, client, port, math.inf, False, seconds, lambda line: None))
 
+    def silence(self, client: str, *, port: int | None = None) -> Fault:
+        """Nothing that such clients send arrives, until this is discarded, with their connections: they wait for
+        answers as behind a network that swallows everything. The log says so once."""
+        self.note(f"nothing of {client or 'anybody'} arrives")
+        return self._faults.add(Fault(Act.KEEP_REQUEST, None, client, port, math.inf, False, None, lambda line: None))
+
+    def part(self, port: int) -> None:
+        """Ends all connections to a broker and takes no new ones, those of other brokers included, until `join`."""
+        with self._lock:
+            self._parted.add(port)
+            hit = [one for one in self._connections if not one.closed and one.port == port]
+        for one in hit:
+            one.close()
+        self.note(f"the broker at port {port} cannot be reached; {len(hit)} connection(s) are cut")
+
+    def join(self, port: int) -> None:
+        """The broker can be reached again."""
+        with self._lock:
+            self._parted.discard(port)
+        self.note(f"the broker at port {port} can be reached again")
+
     def cut(self, client: str = "") -> int:
-        """Ends the connections of clients whose id begins like this, and waits until they have noticed. Returns how
+        """Ends the connections of clients whose id contains this, and waits until they have noticed. Returns how
         many."""
         with self._lock:
-            hit = [one for one in self._connections if not one.closed and one.client_id.startswith(client)]
+            hit = [one for one in self._connections if not one.closed and client in one.client_id]
         for one in hit:
             one.hang_up()
         deadline = time.monotonic() + _NOTICED_S
@@ -92,8 +114,10 @@ class Proxy:
         return len(hit)
 
     def heal(self) -> None:
-        """Ends all faults; what is kept is thrown away. Forgets `requests`."""
+        """Ends all faults; what is kept is thrown away, and all brokers can be reached. Forgets `requests`."""
         self._faults.clear()
+        with self._lock:
+            self._parted.clear()
         self.requests = []
 
     def note(self, line: str) -> None:
@@ -122,6 +146,9 @@ class Proxy:
         with contextlib.suppress(OSError):  # closed
             while True:
                 client = listener.accept()[0]
+                if port in self._parted:
+                    client.close()
+                    continue
                 try:
                     broker = socket.create_connection(("127.0.0.1", port))
                 except OSError:
@@ -142,7 +169,7 @@ class _Connection:
     """One client's connection and the proxy's own to the broker."""
 
     def __init__(self, proxy: Proxy, client: socket.socket, broker: socket.socket, port: int) -> None:
-        self._proxy, self._client, self._broker, self._port = proxy, client, broker, port
+        self._proxy, self._client, self._broker, self.port = proxy, client, broker, port
         self._asked: dict[int, tuple[Request, Fault | None]] = {}
         self._client_is_cut = False
         self.ended = threading.Event()
@@ -152,7 +179,7 @@ class _Connection:
 
     def start(self) -> None:
         for run in (self._carry_requests, self._carry_answers):
-            threading.Thread(target=run, name=f"proxy-{self._port}", daemon=True).start()
+            threading.Thread(target=run, name=f"proxy-{self.port}", daemon=True).start()
 
     @property
     def closed(self) -> bool:
@@ -173,7 +200,7 @@ class _Connection:
             for message in _messages(self._client):
                 request = request_of(message)
                 self.client_id = request.client
-                fault = self._proxy._fault(request, self._port)
+                fault = self._proxy._fault(request, self.port)
                 self._asked[request.correlation] = request, fault
                 if fault is None or fault.act is not Act.KEEP_REQUEST:
                     self._broker.sendall(message)
