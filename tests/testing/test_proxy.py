@@ -233,3 +233,36 @@ def test_answers_are_delayed_until_that_is_over(proxy: Proxy, client: Client) ->
     client.ask(asking(Api.PRODUCE, 3))
     assert client.answers(1) == [3]
     assert len(fault.caught) == 2
+
+
+def test_nothing_of_a_silenced_client_arrives_and_its_connection_ends_with_the_silence(
+    proxy: Proxy, server: Server, client: Client, port: int
+) -> None:
+    silence = proxy.silence("someone")
+    client.ask(asking(Api.PRODUCE, 1), asking(Api.FETCH, 2))
+    eventually(lambda: silence.caught)
+    with closing(Client(port)) as other:
+        other.ask(asking(Api.PRODUCE, 3, "another"))
+        assert other.answers(1) == [3]
+    silence.discard()
+    assert client.answers(1) == []
+    assert server.came == [3]
+    with closing(Client(port)) as again:
+        again.ask(asking(Api.PRODUCE, 4))
+        assert again.answers(1) == [4]
+
+
+def test_a_broker_out_of_reach_takes_no_connections_until_it_is_back(
+    proxy: Proxy, server: Server, client: Client, port: int
+) -> None:
+    client.ask(asking(Api.PRODUCE, 1))
+    assert client.answers(1) == [1]
+    proxy.part(server.port)
+    assert client.answers(1) == []
+    with closing(Client(port)) as refused:
+        assert refused.answers(1) == []
+    proxy.join(server.port)
+    with closing(Client(port)) as again:
+        again.ask(asking(Api.PRODUCE, 2))
+        assert again.answers(1) == [2]
+    assert server.came == [1, 2]
