@@ -69,9 +69,10 @@ def test_every_kind_of_fault_has_a_line_in_the_table() -> None:
     findings = Findings()
     findings.runs[names[0]], findings.missed[names[1]], findings.left_out[names[2]] = 3, 1, "no disk"
     findings.violations.append("one too many")
-    lines = table(findings, names).splitlines()
+    lines = table(findings, names, (7, 9)).splitlines()
     assert f"| {names[0]} | 3 |  |" in lines
     assert f"| {names[1]} | 0, and 1 tries in vain |  |" in lines
     assert f"| {names[2]} | left out: no disk | |" in lines
+    assert "| planted bugs that the auditor finds | 7 of 9 |" in lines
     assert "| violations | 1 |" in lines
     assert "VIOLATION: one too many" in lines

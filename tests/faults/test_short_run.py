@@ -11,6 +11,7 @@ import pytest
 
 from headwater.errors import Unavailable
 from tests.conftest import CACHE, absent
+from tests.faults.run.planted import planted_bugs
 from tests.faults.run.report import table
 from tests.faults.run.striking import KINDS, Findings, one_round
 
@@ -44,7 +45,7 @@ def test_nothing_is_lost_doubled_or_torn_while_faults_strike(tmp_path: Path) -> 
     except Unavailable as error:
         absent(str(error))
     print((tmp_path / "round" / "faults.log").read_text())
-    print(table(findings, [kind.name for kind in struck]))
+    print(table(findings, [kind.name for kind in struck], planted_bugs()))
     assert not findings.violations, "\n".join(findings.violations)
     assert findings.events > 0
     assert findings.runs.total() >= len(ALWAYS) // 2, "most of them happened"

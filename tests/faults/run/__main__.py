@@ -13,6 +13,7 @@ import click
 
 from headwater.errors import HeadwaterError
 from headwater.log.kafka.connection import cache_directory
+from tests.faults.run.planted import planted_bugs
 from tests.faults.run.report import table
 from tests.faults.run.striking import KINDS, Findings, one_round, shuffled
 
@@ -42,8 +43,9 @@ def main(minutes: float, seed: int | None, only: str | None, directory: Path | N
         deadline_s = min(end_s, time.monotonic() + ROUND_S)
         one_round(directory / f"round-{number}", cache_directory(), f"{seed}/{number}", kinds, deadline_s, findings)
         click.echo(f"round {number}: {findings.events} events so far, {len(findings.violations)} violations", err=True)
-    click.echo(table(findings, [kind.name for kind in KINDS if only is None or only in kind.name]))
-    sys.exit(1 if findings.violations else 0)
+    planted = planted_bugs()
+    click.echo(table(findings, [kind.name for kind in KINDS if only is None or only in kind.name], planted))
+    sys.exit(1 if findings.violations or planted[0] < planted[1] else 0)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,13 @@ from headwater.testing.audit import Invariant
 from tests.faults.run.striking import Findings
 
 
-def table(findings: Findings, kinds: Sequence[str]) -> str:
-    """Arguments: kinds: those that could strike, in the table's order."""
-    return "\n".join(_lines(findings, kinds))
+def table(findings: Findings, kinds: Sequence[str], planted: tuple[int, int]) -> str:
+    """Arguments: kinds: those that could strike, in the table's order; planted: how many planted bugs were found, of
+    how many."""
+    return "\n".join(_lines(findings, kinds, planted))
 
 
-def _lines(findings: Findings, kinds: Sequence[str]) -> Iterator[str]:
+def _lines(findings: Findings, kinds: Sequence[str], planted: tuple[int, int]) -> Iterator[str]:
     yield "| fault | runs | served again after, at most |"
     yield "|---|---|---|"
     for kind in kinds:
@@ -33,6 +34,7 @@ def _lines(findings: Findings, kinds: Sequence[str]) -> Iterator[str]:
         yield f"| of these {outcome} | {count} |"
     yield f"| events written | {findings.events} |"
     yield f"| invariants checked | {len(Invariant)}, and that money is neither lost nor made, and that work goes on |"
+    yield f"| planted bugs that the auditor finds | {planted[0]} of {planted[1]} |"
     yield f"| violations | {len(findings.violations)} |"
     for violation in findings.violations:
         yield f"\nVIOLATION: {violation}"

@@ -174,10 +174,12 @@ class Connection:
         while True:
             admin = self._administrator()
             try:
-                return _answers(request(admin), min(deadline, time.monotonic() + patience_s))
+                answers = _answers(request(admin), min(deadline, time.monotonic() + patience_s))
+                if any(map(_moved, answers.values())):
+                    self._forget(admin)
+                return answers
             except TimeoutError as error:
-                if self._admin is admin:
-                    self._admin = None
+                self._forget(admin)
                 if time.monotonic() >= deadline:
                     raise self.unavailable(f"{what}: no answer in {self.options.answer_timeout_s:g} s") from error
                 patience_s *= 2
@@ -187,6 +189,11 @@ class Connection:
             settings = {**self.settings(), "client.id": f"headwater@{self.process}", "log_level": 0}
             self._admin = AdminClient(settings)
         return self._admin
+
+    def _forget(self, admin: AdminClient) -> None:
+        """The next question goes to a new client."""
+        if self._admin is admin:
+            self._admin = None
 
     def _knock(self) -> None:
         """A refused connection is known at once; librdkafka would try until its time is over."""
@@ -213,6 +220,12 @@ def _answers(futures: Mapping[Any, Any], deadline: float) -> dict[Any, Any]:
         except KafkaException as error:
             answers[subject] = error.args[0]
     return answers
+
+
+def _moved(answer: object) -> bool:
+    """Whether a broker said that it coordinates a group no longer. The admin client goes on asking it for minutes,
+    instead of the new coordinator (seen with librdkafka 2.16.0)."""
+    return isinstance(answer, KafkaError) and answer.code() == KafkaError.NOT_COORDINATOR
 
 
 def passes(error: KafkaError) -> bool:
