@@ -81,8 +81,10 @@ class Scene:
         """Raises: Missed."""
 
         def asked() -> int:
-            answer = self._admin().describe_consumer_groups([group], request_timeout=5)[group].result(timeout=6)
-            return int(answer.coordinator.id)
+            admin = self._admin()  # kept until the answer is there: without it, nobody answers
+            return int(
+                admin.describe_consumer_groups([group], request_timeout=5)[group].result(timeout=6).coordinator.id
+            )
 
         return self.happens(lambda: _or_none(asked), f"{group} has a coordinator")
 

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 
+from headwater.errors import Misuse
 from headwater.log.kafka.connection import ClientLog, Connection, passes
 from headwater.log.port import TopicPartition
 
@@ -28,6 +29,8 @@ _PASSES_TOO = (
     KafkaError._TIMED_OUT,
     KafkaError._DESTROY_BROKER,
 )
+_HEARD_OF_S = 1.0
+"""How long a topic that should be there is asked for before it is taken for gone."""
 _FIRST_PATIENCE_S = 1.0
 """How long one consumer is waited for; the next one twice as long, and so on."""
 
@@ -57,14 +60,21 @@ class Offsets:
 
     def _ask(self, wanted: Mapping[TopicPartition, int], *, committed: bool) -> dict[TopicPartition, int]:
         found: dict[TopicPartition, int] = {}
-        deadline, patience_s = time.monotonic() + self._connection.options.answer_timeout_s, _FIRST_PATIENCE_S
+        begun_s, patience_s = time.monotonic(), _FIRST_PATIENCE_S
+        deadline = begun_s + self._connection.options.answer_timeout_s
         while len(found) < len(wanted):
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 raise self._connection.unavailable(f"offsets of {len(wanted) - len(found)} partition(s) were not told")
             missing = {partition: at for partition, at in wanted.items() if partition not in found}
             asked_s = time.monotonic()
-            found.update(self._askers[committed].ask(missing, min(left_s, patience_s)))
+            try:
+                found.update(self._askers[committed].ask(missing, min(left_s, patience_s)))
+            except Misuse:
+                # A broker may not have heard yet of a topic that was made a moment ago.
+                if time.monotonic() > begun_s + _HEARD_OF_S:
+                    raise
+                time.sleep(0.05)
             if time.monotonic() - asked_s >= patience_s:
                 patience_s *= 2
         return found
@@ -87,10 +97,12 @@ class _Asker:
                 answers = self._opened().offsets_for_times(asked, timeout=timeout_s)
             except KafkaException as error:
                 if not _passes(error.args[0]):
+                    self._close()
                     raise self._connection.translated(error.args[0], f"asking for offsets of {names}") from error
                 answers = []
             for answer in answers:
                 if answer.error is not None and not _passes(answer.error):
+                    self._close()
                     raise self._connection.translated(
                         answer.error, f"asking for offsets of {answer.topic}/{answer.partition}"
                     )
