@@ -23,6 +23,10 @@ LOOK_S = 1.0
 """How often an owner with a partition of newer code looks for a newer member."""
 
 
+NAMED = re.compile(r"-owner-v([0-9]+)[-@]")
+"""In a member's id, which a log makes of its name and something of its own."""
+
+
 class GaveWay(HeadwaterError):
     """This process left the owners: newer code runs beside it, and has its partitions now."""
 
@@ -35,10 +39,9 @@ def owner_name(entity: str, schema: str) -> str:
 
 def newer_member(log: Log, entity: str, schema: str) -> str | None:
     """A member of newer code, by its id in the group. Raises: Unavailable."""
-    form = re.compile(rf"{re.escape(entity)}-owner-v([0-9]+)[-@]")
     for group in log.groups([owners_group(entity)]):
         for member in group.members:
-            found = form.match(member)
+            found = NAMED.search(member)
             if found is not None and int(found[1]) > version_of(schema):
                 return member
     return None
@@ -76,5 +79,5 @@ def refuse_beside_newer(log: Log, entity: str, schema: str) -> None:
     if member is not None:
         raise Unavailable(
             f"{member} owns {entity!r} with newer code: states of version {version_of(schema)} are not served beside "
-            "it. Start the newer code; to go back for good, see “Going back” in docs/changing_code.md"
+            "it. Start the newer code; to go back for good, declare this code with a higher version"
         )

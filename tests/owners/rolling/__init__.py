@@ -1,0 +1,1 @@
+"""Two versions of one app, each as a program: `python -m tests.owners.rolling.run old|new URL PREFIX`."""
