@@ -1,0 +1,126 @@
+"""What happens to processes and brokers during a run: they die, stop, leave, come anew and cannot be reached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headwater.readers.loop import Status
+from headwater.services import Part
+from headwater.testing.simulation.cluster.cluster import NODES
+from headwater.testing.simulation.simulation import Simulation
+from headwater.testing.simulation.workload import Server
+
+TURN_S = 0.05
+
+
+class Chaos:
+    """Starts the servers of a run, and makes the faults that are not of a single request. Arguments: directory: for
+    files that each process has for itself."""
+
+    def __init__(self, simulation: Simulation, directory: Path) -> None:
+        self._simulation, self._directory = simulation, directory
+        self._chance, self._faults = simulation.scheduler.random, simulation.faults
+        self._parts: list[Part] = ["commands", "projections"] if self._faults.mix.projects else ["commands"]
+        self._started = 0
+        self._servers: list[Server] = []
+
+    def begin(self) -> None:
+        """Starts the first servers, and waits until one of them is at work."""
+        calm, self._faults.active = self._faults.active, False
+        for _ in range(1 + self._chance.randrange(2)):
+            self._start()
+        while not any(server.ready for server in self._servers):
+            self._simulation.scheduler.sleep(0.02)
+        self._faults.active = calm
+
+    def turn(self) -> None:
+        """Called every `TURN_S`."""
+        faults = self._faults.mix
+        if self._happens(faults.kills):
+            self._kill()
+        if self._happens(faults.pauses):
+            self._pause()
+        if self._happens(faults.restarts):
+            self._replace()
+        if self._happens(faults.outages):
+            self._outage()
+        if self._happens(faults.compactions):
+            self._compact()
+
+    def end(self) -> None:
+        """No more faults; somebody is there to do the work."""
+        self._faults.calm_down()
+        for server in self._servers:
+            self._simulation.scheduler.resume(server.process)
+        if not any(server.process.alive and not server.leaving for server in self._servers):
+            self._start()
+
+    def statuses(self) -> list[Status]:
+        """Of all readers that are alive."""
+        return [status for server in self._servers if server.process.alive for status in server.statuses]
+
+    @property
+    def projects(self) -> bool:
+        """Whether somebody keeps the read models in this run."""
+        return "projections" in self._parts
+
+    def states(self) -> str:
+        return "; ".join(f"{one.name} {one.state} ({one.last_failure})" for one in self.statuses())
+
+    # --- inside
+
+    def _happens(self, a_second: float) -> bool:
+        return a_second > 0 and self._chance.random() < a_second * TURN_S
+
+    def _start(self) -> None:
+        self._started += 1
+        self._servers.append(Server(self._simulation, self._directory, f"server{self._started}", self._parts))
+
+    def _alive(self) -> list[Server]:
+        return [server for server in self._servers if server.process.alive and not server.left]
+
+    def _some_time(self) -> float:
+        """Seconds: around the time limits of sessions and transactions."""
+        return self._chance.choice((0.1, 0.5, 1.2, 2.5)) * (0.5 + self._chance.random())
+
+    def _kill(self) -> None:
+        alive = self._alive()
+        if not alive:
+            return
+        server = self._chance.choice(alive)
+        self._simulation.scheduler.kill(server.process)
+        self._simulation.later(self._some_time(), self._start)
+
+    def _pause(self) -> None:
+        alive = [server for server in self._alive() if not server.process.stopped]
+        if alive:
+            process = self._chance.choice(alive).process
+            self._simulation.scheduler.stop(process)
+            self._simulation.later(self._some_time(), lambda: self._simulation.scheduler.resume(process))
+
+    def _replace(self) -> None:
+        """A rolling deployment: one more comes, and an old one leaves."""
+        alive = self._alive()
+        if len(alive) < 3:
+            self._start()
+        if alive and self._chance.random() < 0.7:
+            self._chance.choice(alive).leave()
+
+    def _outage(self) -> None:
+        alive = self._alive()
+        if alive and self._chance.random() < 0.5:
+            process = self._chance.choice(alive).process
+            self._simulation.scheduler.note("is cut off", process)
+            self._faults.isolate(process)
+            self._simulation.later(self._some_time(), lambda: self._faults.join_again(process))
+        else:
+            node = self._chance.randrange(NODES)
+            self._simulation.note(f"broker {node} is down")
+            self._faults.take_down(node)
+            self._simulation.later(self._some_time(), lambda: self._faults.bring_back(node))
+
+    def _compact(self) -> None:
+        for topic in self._simulation.cluster.topics.values():
+            for log in topic.partitions:
+                if log.compacted:
+                    log.compact(self._chance.randrange(3))
