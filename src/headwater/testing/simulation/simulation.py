@@ -29,7 +29,7 @@ from typing import Any
 import confluent_kafka
 from confluent_kafka import admin
 
-from headwater.projections.declare import code_of
+from headwater.entities.code import code_of
 from headwater.stores import opening
 from headwater.stores.memory import MemoryStore
 from headwater.stores.port import Store
@@ -178,8 +178,8 @@ class _InMemory:
 
 
 _CLUSTER = Process("cluster")
-_code_of_each = cache(lambda functions: code_of(list(functions)))  # it parses source, for each app that is run
+_code_of_each = cache(code_of)  # it parses source, for each app that is run
 
 
-def _code_of(functions: Iterable[Callable[..., Any]]) -> str:
-    return _code_of_each(tuple(functions))
+def _code_of(functions: Iterable[Callable[..., Any]], owner: type | None = None) -> str:
+    return _code_of_each(tuple(functions), owner)

@@ -17,7 +17,6 @@ from confluent_kafka import (
 
 from headwater.testing.simulation.client.base import Client, Shared, failure
 from headwater.testing.simulation.cluster.cluster import NODES, Cluster
-from headwater.testing.simulation.cluster.groups import Group
 from headwater.testing.simulation.cluster.partition import Refused
 from headwater.testing.simulation.network import Lost
 from headwater.testing.simulation.threads import Future
@@ -70,20 +69,6 @@ class AdminClient(Client):
             name: self._ask("DescribeGroups", self.cluster.coordinator(name), partial(_described, self.cluster, name))
             for name in groups
         }
-
-    def list_consumer_group_offsets(
-        self, asked: Sequence[ConsumerGroupTopicPartitions], *, require_stable: bool = False, **rest: Any
-    ) -> dict[str, Future[Any]]:
-        (one,) = asked
-        name, partitions = one.group_id, one.topic_partitions
-
-        def answer() -> Any:
-            group = self.cluster.groups.get(name)
-            if group is None:
-                return SimpleNamespace(topic_partitions=[])
-            return SimpleNamespace(topic_partitions=_offsets(group, partitions, require_stable))
-
-        return {name: self._ask("OffsetFetch", self.cluster.coordinator(name), answer)}
 
     def alter_consumer_group_offsets(
         self, asked: Sequence[ConsumerGroupTopicPartitions], **rest: Any
@@ -159,20 +144,3 @@ def _described(cluster: Cluster, name: str) -> Any:
         for member in group.members.values()
     ]
     return SimpleNamespace(state=ConsumerGroupState.STABLE, members=members)
-
-
-def _offsets(group: Group, partitions: Sequence[TopicPartition] | None, stable: bool) -> list[Any]:
-    positions = group.positions
-    stands = positions.all()
-    wanted = (
-        sorted(stands.keys() | positions.pending())
-        if partitions is None
-        else [(at.topic, at.partition) for at in partitions]
-    )
-    found = []
-    for where in wanted:
-        topic, number = where
-        error = KafkaError(KafkaError.UNSTABLE_OFFSET_COMMIT) if stable and positions.unstable(where) else None
-        offset, text = stands.get(where, (-1001, ""))
-        found.append(SimpleNamespace(topic=topic, partition=number, offset=offset, metadata=text, error=error))
-    return found

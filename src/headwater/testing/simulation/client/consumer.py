@@ -244,6 +244,23 @@ class Consumer(Client):
                 offset = log.at_time(time_ms)
         return TopicPartition(at.topic, at.partition, OFFSET_END if offset is None else offset)
 
+    def committed(self, partitions: Sequence[TopicPartition], timeout: float = -1) -> list[TopicPartition]:
+        name, cluster, stable = str(self.settings["group.id"]), self.cluster, self._committed
+        wanted = [(at.topic, at.partition) for at in partitions]
+
+        def ask() -> list[TopicPartition]:
+            positions = cluster.group(name).positions
+            if stable and any(map(positions.unstable, wanted)):
+                raise Refused(KafkaError.UNSTABLE_OFFSET_COMMIT)
+            stands, nothing = positions.all(), (OFFSET_INVALID, "")
+            return [TopicPartition(*where, *stands.get(where, nothing)) for where in wanted]
+
+        again = frozenset((KafkaError.UNSTABLE_OFFSET_COMMIT,))
+        try:
+            return self.repeated("OffsetFetch", cluster.coordinator(name), ask, self.deadline(timeout), again)
+        except OutOfTime:
+            raise failure(KafkaError._TIMED_OUT, "committed") from None
+
     # --- the group
 
     def subscribe(

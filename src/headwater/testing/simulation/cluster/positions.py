@@ -44,6 +44,3 @@ class Positions:
 
     def all(self) -> dict[Where, At]:
         return {partition: at for partition, (_, at) in sorted(self._stands.items())}
-
-    def pending(self) -> set[Where]:
-        return {partition for pending in self._pending.values() for partition in pending}
