@@ -15,6 +15,7 @@ import pytest
 
 from headwater.errors import Unavailable
 from headwater.testing.brokers import Cluster, start_brokers
+from headwater.testing.postgres import PostgresServer, start_postgres
 
 CACHE = Path(os.environ.get("HEADWATER_CACHE") or Path(__file__).parent.parent / ".cache")
 
@@ -52,6 +53,39 @@ def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         if not any(users.iterdir()):
             cluster.stop()
             shutil.rmtree(cluster.directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A server for everybody: leave it running, use `postgres_url`."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    users = shared / "postgres-users"
+    user, place = users / str(os.getpid()), shared / "postgres-place"
+    with (shared / "postgres.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            # not below `shared`, which the server's account cannot enter
+            server = start_postgres(Path(place.read_text()) if place.exists() else None, fsync=False)
+        except Unavailable as error:
+            absent(str(error))
+        place.write_text(str(server.directory))
+        users.mkdir(exist_ok=True)
+        user.touch()
+    yield server
+    with (shared / "postgres.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        user.unlink()
+        if not any(users.iterdir()):
+            place.unlink()
+            server.delete()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The address of an empty store."""
+    with postgres_server.schema() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """A process that maintains one read model until it is killed: `maintain LOG STORE PROJECTION [STEP BATCH]`.
 
 It says "ready" on its standard output when it owns partitions. With a step, it kills itself there: "loaded",
-"saved" (both inside the transaction of the given batch) or "committed".
+"saved", "positions written" (all inside the transaction of the given batch, the latter in PostgreSQL) or "committed".
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ from headwater.log.sqlite import SqliteLog
 from headwater.projections.declare import Projection
 from headwater.projections.read_model import read_models_of
 from headwater.projections.runner import ProjectionRunner
-from headwater.stores.sqlite import SqliteStore
+from headwater.stores import postgres
+from headwater.stores.opening import open_store
 from tests.projections import trade
 from tests.projections.everyone import Everyone
 
 
-class Mortal(SqliteStore):
-    """A store whose process dies at a step of a batch."""
+class Mortal:
+    """Makes the process die at a step of a batch that is applied to a store."""
 
-    def __init__(self, path: str, step: str = "", batch: str = "0") -> None:
-        super().__init__(path)
-        self._step, self._left = step, int(batch)
+    def __init__(self, store: Any, step: str = "", batch: str = "0") -> None:
+        self._apply, self._step, self._left = store.apply, step, int(batch)
+        self._write_positions = postgres.write_positions
+        store.apply = self.apply
+        vars(postgres)["write_positions"] = self.write_positions
 
     def apply(self, runner: str, start: Positions, to: Positions, work: Callable[[Any], None]) -> None:
         self._left -= 1
@@ -37,8 +40,12 @@ class Mortal(SqliteStore):
             work(Watched(loading, self.die))
             self.die("saved")
 
-        super().apply(runner, start, to, watched)
+        self._apply(runner, start, to, watched)
         self.die("committed")
+
+    def write_positions(self, *arguments: Any) -> None:
+        self._write_positions(*arguments)
+        self.die("positions written")
 
     def die(self, step: str) -> None:
         if step == self._step and self._left <= 0:
@@ -59,11 +66,13 @@ class Watched:
 
 
 def main() -> None:
-    log_path, store_path, name, *step = sys.argv[1:]
+    log_path, store_url, name, *step = sys.argv[1:]
     projections: dict[str, type[Projection]] = {"Everyone": Everyone, "OpenTrade": trade.OpenTrade}
     [model] = read_models_of("test", [projections[name]])
     log = SqliteLog(log_path, session_timeout_s=1.0)
-    runner = ProjectionRunner(model, log, Mortal(store_path, *step))
+    store = open_store(store_url)
+    Mortal(store, *step)
+    runner = ProjectionRunner(model, log, store)
     loop = runner.loop()
     loop._batch_records = 7  # many commits
     loop.start()

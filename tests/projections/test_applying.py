@@ -1,4 +1,4 @@
-"""What a batch of events does to rows, on both stores."""
+"""What a batch of events does to rows, on every store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from headwater.log.port import TopicPartition
 from headwater.projections.declare import table_of
 from headwater.stores.memory import MemoryStore
 from headwater.stores.port import Store
+from headwater.stores.postgres import PostgresStore
 from headwater.stores.sqlite import SqliteStore
+from headwater.stores.typed import rows_as
 from tests.projections.trade import (
     TOPIC,
     Audited,
@@ -36,9 +38,16 @@ from tests.projections.trade import (
 P0 = TopicPartition(TOPIC, 0)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "views.db")
+    store: Store
+    match request.param:
+        case "memory":
+            store = MemoryStore()
+        case "sqlite":
+            store = SqliteStore(tmp_path / "views.db")
+        case _:
+            store = PostgresStore(request.getfixturevalue("postgres_url"))
     yield store
     store.close()
 
@@ -234,7 +243,7 @@ def test_a_new_version_begins_at_the_beginning_beside_the_old_one(store: Store) 
             self.twice += 2 * event.total
 
     Reading(log, Doubled, store=store).read()
-    assert list(store.query("SELECT twice FROM revenue")) == [("40.00",)]
+    assert list(rows_as(store.query("SELECT twice FROM revenue"), Decimal)) == [Decimal("40.00")]
     assert [row.revenue for row in rows_of(store, Revenue)] == [Decimal("20.00")]
 
 

@@ -40,7 +40,7 @@ def on_option(function: F) -> F:
 
 
 def store_option(function: F) -> F:
-    text = "Where read models live, if not beside the log: sqlite:///models.db."
+    text = "Where read models live, if not beside the log: sqlite:///models.db or postgresql://user@host/database."
     return click.option("--store", metavar="URL", help=text)(function)
 
 

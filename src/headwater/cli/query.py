@@ -16,7 +16,7 @@ from headwater.cli.times import Seconds
 from headwater.errors import Misuse, NotYet, Unavailable
 
 SECONDS = "Seconds to wait for what --after says, and then for the answer."
-TABLES = "SELECT name FROM sqlite_master"
+TABLES = "SELECT name FROM hw_tables"
 
 
 @click.command("query")

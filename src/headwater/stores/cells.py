@@ -84,11 +84,12 @@ def cell_for(kind: Any) -> Cell:
         literals = {type(value) for value in get_args(kind)}
         if literals == {str} or literals == {int}:
             only = literals.pop()
-            return Cell(_CELLS[only].sql, (only,), _one_of(kind), None)
-    return Cell("TEXT", (), _as_json(kind), msgspec.json.Decoder(kind, strict=False).decode)
+            return Cell(_CELLS[only].sql, (only,), one_of(kind), None)
+    return Cell("TEXT", (), as_json(kind), msgspec.json.Decoder(kind, strict=False).decode)
 
 
-def _one_of(kind: Any) -> Translate:
+def one_of(kind: Any) -> Translate:
+    """Lets the values of a Literal pass. The function raises: Misuse."""
     allowed = frozenset(get_args(kind))
 
     def check(value: Any) -> Any:
@@ -99,7 +100,8 @@ def _one_of(kind: Any) -> Translate:
     return check
 
 
-def _as_json(kind: Any) -> Translate:
+def as_json(kind: Any) -> Translate:
+    """Writes values of a type as JSON that reads back as that type. The function raises: Misuse."""
     encoder, decoder = msgspec.json.Encoder(), msgspec.json.Decoder(kind)
 
     def encode(value: Any) -> str:
@@ -161,21 +163,7 @@ class Columns:
             raise Misuse(f"{self._title}, column {self.names[index]}: {error}") from error
 
     def _check(self, index: int, values: list[Any]) -> None:
-        accepts = self.cells[index].accepts
-        strange = set(map(type, values)).difference(accepts)
-        if not strange:
-            return
-        kind, optional = self._kinds[index]
-        if optional:
-            strange.discard(type(None))
-        for value in values if accepts else ():
-            if type(value) in strange and not _fits(value, kind, accepts):
-                raise Misuse(
-                    f"{self._title}, column {self.names[index]}: {value!r} is no {describe(kind)}"
-                    f" but {type(value).__name__}"
-                )
-        if not accepts and type(None) in strange:
-            raise Misuse(f"{self._title}, column {self.names[index]}: None is no {describe(kind)}")
+        refuse_other_types(self._title, self.names[index], self._kinds[index], self.cells[index].accepts, values)
 
     def _decode(self, index: int, cells: Sequence[Any]) -> Iterable[Any]:
         decode = self.cells[index].decode
@@ -186,6 +174,40 @@ class Columns:
         if None in cells:
             return [None if cell is None else decode(cell) for cell in cells]
         return map(decode, cells)
+
+
+def refuse_other_types(
+    title: str, column: str, kind: tuple[Any, bool], accepts: tuple[type, ...], values: Collection[Any]
+) -> None:
+    """Looks at the classes of a column's values.
+
+    Arguments: title: of the table; kind: the column's type, and whether it may be None; accepts: classes of values that
+    need no further check (none: the type is checked where the value is written as JSON).
+    Raises: Misuse: a value of another type.
+    """
+    strange = set(map(type, values)).difference(accepts)
+    if not strange:
+        return
+    annotation, optional = kind
+    if optional:
+        strange.discard(type(None))
+    for value in values if accepts else ():
+        if type(value) in strange and not _fits(value, annotation, accepts):
+            raise Misuse(f"{title}, column {column}: {value!r} is no {describe(annotation)} but {type(value).__name__}")
+    if not accepts and type(None) in strange:
+        raise Misuse(f"{title}, column {column}: None is no {describe(annotation)}")
+
+
+def refuse_bad_keys(title: str, columns: Iterable[tuple[str, Any]], key: Collection[str]) -> None:
+    """Raises: Misuse: a column of the key is of a type whose equal values may be written in several ways."""
+    for name, annotation in columns:
+        kind, optional = without_none(annotation)
+        cell = cell_for(kind)
+        if name in key and (optional or not cell.accepts or cell.sql not in ("TEXT", "INTEGER")):
+            raise Misuse(
+                f"{title}: {name} cannot be in the key ({kind}): "
+                "use a str, int, bool, date, datetime, UUID, Enum or Literal that is never None"
+            )
 
 
 def bindable(cell: Cell, values: list[Any], *, large: bool) -> list[Any]:

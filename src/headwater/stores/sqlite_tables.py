@@ -11,9 +11,8 @@ from msgspec import json
 
 from headwater.errors import Misuse
 from headwater.log.port import TopicPartition
-from headwater.stores.cells import Columns
+from headwater.stores.cells import Columns, refuse_bad_keys
 from headwater.stores.port import Key, TableSchema, key_of_row
-from headwater.stores.shapes import without_none
 
 R = TypeVar("R")
 
@@ -64,7 +63,7 @@ class SqliteTable:
         names = self.columns.names
         self.table = table_name(schema.name, schema.version)
         self._key = [names.index(name) for name in schema.key]
-        self._refuse_bad_keys()
+        refuse_bad_keys(schema.title, schema.columns, schema.key)
         self._largest = 1 << ((variables // len(schema.key)).bit_length() - 1)
         listed = ", ".join(map(quoted, names))
         keys = ", ".join(map(quoted, schema.key))
@@ -152,14 +151,3 @@ class SqliteTable:
         if name not in self.columns.names:
             raise Misuse(f"{self.schema.title} has no column {name!r}: it has {', '.join(self.columns.names)}")
         return self.columns.names.index(name)
-
-    def _refuse_bad_keys(self) -> None:
-        for index in self._key:
-            column = self.schema.columns[index]
-            kind, optional = without_none(column.type)
-            cell = self.columns.cells[index]
-            if optional or not cell.accepts or cell.sql not in ("TEXT", "INTEGER"):
-                raise Misuse(
-                    f"{self.schema.title}: {column.name} cannot be in the key ({kind}): "
-                    "use a str, int, bool, date, datetime, UUID, Enum or Literal that is never None"
-                )

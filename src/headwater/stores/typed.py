@@ -7,6 +7,7 @@ are turned into the field's type as the stores wrote them: decimals and times fr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any, TypeVar, get_origin
 
 import msgspec
@@ -27,7 +28,7 @@ def rows_as(answer: Answer, into: type[T]) -> Iterator[T]:
     """
     if not isinstance(into, msgspec.StructMeta):
         single = len(answer.columns) == 1 and not issubclass(get_origin(into) or into, Mapping)
-        read = _digits if without_none(into)[0] is int else _as_it_is
+        read = {int: _digits, str: _words}.get(without_none(into)[0], _as_it_is)
         for row in answer:
             yield _converted(read(row[0]) if single else dict(zip(answer.columns, row, strict=True)), into)
         return
@@ -43,6 +44,8 @@ def _reader(annotation: Any) -> Callable[[Any], Any]:
     kind, _ = without_none(annotation)
     if kind is int:
         return _digits
+    if kind is str:
+        return _words
     return _as_it_is if cell_for(kind).accepts else _unpacked
 
 
@@ -50,9 +53,17 @@ def _as_it_is(cell: Any) -> Any:
     return cell
 
 
+def _words(cell: Any) -> Any:
+    """Some stores have types for what others keep as a text."""
+    return cell if cell is None or isinstance(cell, (str, int, float, bytes)) else msgspec.to_builtins(cell)
+
+
 def _digits(cell: Any) -> Any:
-    """An integer of more than 64 bits is kept with a mark."""
-    return cell.removesuffix(MARK) if isinstance(cell, str) else cell
+    """An integer of more than 64 bits is kept with a mark, or is a decimal without a fraction."""
+    if isinstance(cell, str):
+        return cell.removesuffix(MARK)
+    whole = isinstance(cell, Decimal) and cell.is_finite() and cell == cell.to_integral_value()
+    return int(cell) if whole else cell
 
 
 def _unpacked(cell: Any) -> Any:

@@ -286,11 +286,11 @@ def _new_cluster_id() -> str:
 
 
 def _new_nodes(count: int, port: int | None) -> list[Node]:
-    free = _free_ports()
+    free = free_ports()
     return [Node(number + 1, next(free) if port is None else port + number, next(free)) for number in range(count)]
 
 
-def _free_ports() -> Iterator[int]:
+def free_ports() -> Iterator[int]:
     """Ports that nobody uses now. Held until the caller is done with all, so that none comes twice.
 
     Below those that the system gives to outgoing connections: a broker asks its own controller's port until it

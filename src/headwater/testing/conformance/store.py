@@ -29,6 +29,7 @@ import pytest
 from headwater.errors import Misuse, Unavailable
 from headwater.log.port import TopicPartition
 from headwater.stores.port import Loading, RunnerNote, StaleRunner, Store, TableSchema
+from headwater.stores.typed import rows_as
 
 P0, P1 = TopicPartition("order-events", 0), TopicPartition("order-events", 1)
 
@@ -201,7 +202,7 @@ class StoreConformance:
         put(accounts, [Account("a", Decimal("10.0")), Account("b", Decimal("9.50"))], None, 1)
         answer = accounts.query(self.ask)
         assert answer.columns == ("name", "total")
-        assert list(answer.dicts()) == [{"name": "b", "total": "9.50"}, {"name": "a", "total": "10.0"}]
+        assert list(rows_as(answer, Account)) == [Account("b", Decimal("9.50")), Account("a", Decimal("10.0"))]
 
     def test_a_wrong_query_is_misuse_with_the_stores_words(self, accounts: Store) -> None:
         with pytest.raises(Misuse, match="acount"):

@@ -1,0 +1,175 @@
+"""One table of a PostgreSQL store: its definition, and the statements that load, write and select its rows.
+
+A statement takes the keys or rows of a whole batch, an array per column. Whatever locks or adds rows does so in the
+order of their keys, so that two runners that need the same rows wait for each other and not both at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from psycopg import Connection
+
+from headwater.errors import Misuse
+from headwater.stores.cells import refuse_bad_keys
+from headwater.stores.port import Key, TableSchema, key_of_row
+from headwater.stores.postgres_cells import PostgresColumns
+
+LONGEST_NAME_BYTES = 63
+
+SCHEMA = (
+    "CREATE TABLE hw_store (name text PRIMARY KEY, value text NOT NULL)",
+    "CREATE TABLE hw_positions (runner text, topic text, part integer, next bigint NOT NULL,"
+    " PRIMARY KEY (runner, topic, part)) WITH (fillfactor = 50)",
+    "CREATE TABLE hw_tables (name text, version integer, runner text NOT NULL, shape text NOT NULL,"
+    " PRIMARY KEY (name, version))",
+    "CREATE TABLE hw_views (name text PRIMARY KEY, version integer NOT NULL)",
+    "CREATE TABLE hw_code (runner text PRIMARY KEY, code text NOT NULL)",
+    "CREATE TABLE hw_workers (runner text, worker text, state text NOT NULL, failure text,"
+    " heartbeat timestamptz NOT NULL, partitions text NOT NULL, PRIMARY KEY (runner, worker))"
+    " WITH (fillfactor = 50)",
+)
+"""What a store keeps beside the rows: the log that it was made from, positions, shapes, which version the view of each
+name shows, code, who works."""
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def table_name(name: str, version: int) -> str:
+    """The name of a version's table, quoted. PostgreSQL would cut one of more than 63 bytes, its version first."""
+    tail = f"_v{version}"
+    if len(name) + len(tail) > LONGEST_NAME_BYTES:
+        tail = f"_{hashlib.blake2b(name.encode(), digest_size=4).hexdigest()}{tail}"
+    return quoted(name[: LONGEST_NAME_BYTES - len(tail)] + tail)
+
+
+class PostgresTable:
+    """The SQL of one table. Raises: Misuse: its key or a column's name cannot be."""
+
+    def __init__(self, schema: TableSchema[Any]) -> None:
+        self.schema = schema
+        self.columns = PostgresColumns(schema.title, schema.row, schema.columns, schema.key)
+        names = self.columns.names
+        refuse_bad_keys(schema.title, schema.columns, schema.key)
+        for name in names:
+            if len(name.encode()) > LONGEST_NAME_BYTES:
+                raise Misuse(f"{schema.title}: the name of column {name} is longer than {LONGEST_NAME_BYTES} bytes")
+        self.table = table_name(schema.name, schema.version)
+        self._types = [cell.sql for cell in self.columns.cells]
+        self._key = [names.index(name) for name in schema.key]
+        listed, keys = ", ".join(map(quoted, names)), ", ".join(map(quoted, schema.key))
+        changed = ", ".join(f"{quoted(n)} = excluded.{quoted(n)}" for n in names if n not in schema.key)
+        matched = " AND ".join(f"t.{quoted(n)} = wanted.{quoted(n)}" for n in schema.key)
+        wanted = f"{self._unnested(self._key)} AS wanted ({keys})"
+        ordered = ", ".join(f"t.{quoted(n)}" for n in schema.key)
+        rows = f"INSERT INTO {self.table} ({listed}) SELECT * FROM {self._unnested(range(len(names)))} AS n ({listed})"
+        rows += f" ORDER BY {keys} ON CONFLICT ({keys}) DO "
+        self._select = f"SELECT {listed} FROM {self.table}"
+        self._lock = (
+            f"SELECT {', '.join(f't.{quoted(n)}' for n in names)} FROM {self.table} AS t"
+            f" JOIN {wanted} ON {matched} ORDER BY {ordered} FOR UPDATE OF t"
+        )
+        self._find = f"SELECT 1 FROM {self.table} AS t JOIN {wanted} ON {matched} LIMIT 1"
+        self._upsert = rows + (f"UPDATE SET {changed}" if changed else "NOTHING")
+        self._insert = rows + "NOTHING"
+        self._delete = f"DELETE FROM {self.table} AS t USING {wanted} WHERE {matched}"
+
+    @property
+    def definition(self) -> str:
+        """CREATE TABLE. Room is left in each page, so that a row that changes stays where its index entry points."""
+        columns = ", ".join(
+            f"{quoted(name)} {sql}{'' if self.columns.optional(i) else ' NOT NULL'}"
+            for i, (name, sql) in enumerate(zip(self.columns.names, self._types, strict=True))
+        )
+        keys = ", ".join(map(quoted, self.schema.key))
+        return f"CREATE TABLE {self.table} ({columns}, PRIMARY KEY ({keys})) WITH (fillfactor = 80)"
+
+    @property
+    def view(self) -> str:
+        """What the view of the table's name shows."""
+        return f"VIEW {quoted(self.schema.name)} AS {self._select}"
+
+    def load(self, connection: Connection[Any], keys: Collection[Key]) -> dict[Key, Any]:
+        """The rows of those keys that exist, locked until the transaction ends."""
+        if not keys:
+            return {}
+        return self._rows(connection.execute(self._lock, self._key_arrays(keys)).fetchall())
+
+    def look(self, connection: Connection[Any], key: Key) -> Any | None:
+        """One row, not locked."""
+        sql = self._lock.removesuffix(" FOR UPDATE OF t")
+        return self._rows(connection.execute(sql, self._key_arrays([key])).fetchall()).get(key)
+
+    def upsert(self, connection: Connection[Any], rows: Mapping[Key, Any]) -> None:
+        """Writes rows, whether or not they exist."""
+        if rows:
+            connection.execute(self._upsert, self._row_arrays(rows.values()))
+
+    def insert(self, connection: Connection[Any], rows: Mapping[Key, Any]) -> int:
+        """Adds rows; those that exist are left alone. Returns how many were added."""
+        return connection.execute(self._insert, self._row_arrays(rows.values())).rowcount if rows else 0
+
+    def delete(self, connection: Connection[Any], keys: Collection[Key]) -> None:
+        """Removes rows."""
+        if keys:
+            connection.execute(self._delete, self._key_arrays(keys))
+
+    def exists(self, connection: Connection[Any], keys: Collection[Key]) -> bool:
+        """Whether there is a row with any of these keys by now."""
+        return bool(keys) and connection.execute(self._find, self._key_arrays(keys)).fetchone() is not None
+
+    def selection(self, where: Mapping[str, object], order: Sequence[str], limit: int | None) -> tuple[str, list[Any]]:
+        """SELECT with its parameters."""
+        args: list[Any] = []
+        conditions: list[str] = []
+        for name, value in where.items():
+            index = self._index(name)
+            args.append(self.columns.encode(index, [value]))
+            cell = f"(${len(args)}::{self._type(index)}[])[1]"
+            conditions.append(
+                f"{quoted(name)} IS NULL AND {cell} IS NULL" if value is None else f"{quoted(name)} = {cell}"
+            )
+        sql = self._select + (" WHERE " + " AND ".join(conditions) if where else "")
+        sql += " ORDER BY " + ", ".join([*map(self._term, order), *map(quoted, self.schema.key)])
+        if limit is not None:
+            args.append(limit)
+            sql += f" LIMIT ${len(args)}"
+        return sql, args
+
+    def _term(self, name: str) -> str:
+        """What a column is sorted by: None comes before everything, as in SQLite."""
+        index = self._index(name.removeprefix("-"))
+        down = name.startswith("-")
+        none = f" NULLS {'LAST' if down else 'FIRST'}" if self.columns.optional(index) else ""
+        return quoted(self.columns.names[index]) + (" DESC" if down else "") + none
+
+    def _unnested(self, indexes: Sequence[int]) -> str:
+        return "unnest(" + ", ".join(f"${n}::{self._type(i)}[]" for n, i in enumerate(indexes, 1)) + ")"
+
+    def _type(self, index: int) -> str:
+        return self._types[index].removesuffix(' COLLATE "C"')
+
+    def _rows(self, found: list[tuple[Any, ...]]) -> dict[Key, Any]:
+        rows = self.columns.decode(found)
+        return dict(zip(key_of_row(self.schema, rows), rows, strict=True))
+
+    def _row_arrays(self, rows: Collection[Any]) -> list[str]:
+        values = zip(*map(msgspec.structs.astuple, rows), strict=True)
+        return [self.columns.encode(index, column) for index, column in enumerate(values)]
+
+    def _key_arrays(self, keys: Collection[Key]) -> list[str]:
+        for key in keys:
+            if not isinstance(key, tuple) or len(key) != len(self._key):
+                raise Misuse(f"{key!r} is no key of {self.schema.title}: give {', '.join(self.schema.key)}")
+        columns = zip(*keys, strict=True)
+        return [self.columns.encode(index, column) for index, column in zip(self._key, columns, strict=True)]
+
+    def _index(self, name: str) -> int:
+        if name not in self.columns.names:
+            raise Misuse(f"{self.schema.title} has no column {name!r}: it has {', '.join(self.columns.names)}")
+        return self.columns.names.index(name)
