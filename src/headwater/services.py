@@ -77,8 +77,12 @@ class Services:
         Raises: Unavailable: that did not happen in time, or an owner failed (with its failure).
         """
         waited = 0.0
+        folded = 0
         missing = dict(self._owner_loops)
         while missing:
+            so_far = sum(owner.ahead.folded for owner in self.owners.values())
+            if so_far != folded:  # all states are made anew, however long that takes
+                waited, folded = 0.0, so_far
             for entity, loop in list(missing.items()):
                 if not loop.status.alive:
                     raise Unavailable(f"the owner of {entity!r} stopped: {loop.status.last_failure}")
@@ -201,6 +205,7 @@ def _add_owner(
         [commands_topic(entity)],
         owner,
         name=owner_name(entity, maker.schema),
+        prepare=owner.ahead.prepare if with_events else lambda stopped: None,
         environment=environment,
     )
     services.add_owner(owner, loop)

@@ -132,6 +132,16 @@ def test_every_verb_works_on_kafka(shell: Shell, entity: str, directory: Path) -
         assert topics[f"{entity}-state"]["compacted"] is True
         groups = {row["group"]: row for row in shell("groups").rows}
         assert groups[f"{entity}-owners"]["partitions"] == f"{entity}-commands/0-1"
+        previewed = shell("preview").rows
+        assert [(row["kind"], row["differing"]) for row in previewed] == [("entity", 0), ("table", 0)]
+        assert (previewed[0]["entities"], previewed[0]["events"], previewed[0]["notCompared"]) == (3, 32, 0)
+        assert {row["topic"]: row for row in shell("topics").rows if entity in row["topic"]} == {
+            name: row for name, row in topics.items() if entity in name
+        }
+        assert (
+            next(row for row in shell("groups").rows if row["group"] == f"{entity}-owners")
+            == groups[f"{entity}-owners"]
+        )
         (takings,) = (row for row in shell("lag").rows if row.get("readModel") == "takings")
         assert takings["runner"] == "running"
         assert process.stop(signal.SIGTERM) == 0

@@ -4,6 +4,7 @@ decided, and its memory of commands stays."""
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -11,12 +12,17 @@ import pytest
 
 import headwater as hw
 from headwater.entities.behaviour import Behaviour
+from headwater.environment import SYSTEM
 from headwater.log.memory import MemoryLog
 from headwater.log.partitioning import partition_of
 from headwater.log.port import Log, NewRecord, Record, TopicPartition
+from headwater.owners.ahead import Ahead
+from headwater.owners.deciding import Decider
+from headwater.owners.rebuilding import bring_up_to_date
+from headwater.owners.restore import restore
 from headwater.owners.state_record import decode_value, with_state
 from headwater.testing import eventually
-from tests.owners.test_torn_commands import Added, Basket, BasketCommand, BasketEvent, Fill, app
+from tests.owners.test_torn_commands import Added, Basket, BasketCommand, BasketEvent, Fill, app, written
 
 
 class CountingBasket(hw.Aggregate[BasketEvent]):
@@ -228,3 +234,42 @@ def test_a_record_that_is_no_state_is_named(log: MemoryLog) -> None:
         failures = running.services.owners["basket"].failures
         assert "reading its state record failed on basket b'mallory'" in failures[0]
         assert 1 not in failures
+
+
+def test_states_that_were_folded_ahead_are_gone_on_from(log: MemoryLog, caplog: pytest.LogCaptureFixture) -> None:
+    """What older processes add meanwhile is folded on top; an entity that has more events than its record is not
+    trusted, and folded from its beginning."""
+    decider = Decider(Behaviour(NewBasket), "baskets", SYSTEM.new_id, lambda arrived: None)
+    ahead = Ahead(log, decider, 2, SYSTEM)
+    names = [f"b{number}" for number in range(20)]
+    with app.run(log, store="memory://", only=["commands"]) as baskets:
+        fill_baskets(baskets, *names)
+    log.append([written("b0", "more", 3, "c2", 0, 1)])  # as an owner left it whose states were lost
+    ahead.prepare(lambda: False)
+    assert ahead.folded == 41
+    with app.run(log, store="memory://", only=["commands"]) as baskets:
+        for name in [*names[3:6], "later"]:
+            baskets.send(Fill(name, ["plum"]))
+    memories = restore(log, "basket", "basket-owners", range(2), 2, True, SYSTEM)
+    with caplog.at_level(logging.INFO, "headwater.owners"):
+        bring_up_to_date(log, decider, memories, ahead, SYSTEM)
+    in_place = [int(count) for count in re.findall(r"states are folded anew, (\d+) in place", caplog.text)]
+    assert (len(in_place), sum(in_place)) == (2, 1)
+    found = {key.decode(): decode_value(value) for one in memories.values() for key, value in one.records.items()}
+    assert found.keys() == {*names, "later"}
+    for name, record in found.items():
+        content = ["plum"] if name == "later" else ["apple", "fig", *(["plum"] if name in names[3:6] else [])]
+        assert (record.schema, record.version) == (decider.schema, len(content))
+        assert decider.behaviour.decode_state(record.state).content == content
+        assert record.recent
+
+
+def test_code_that_cannot_fold_the_history_takes_nothing_over_from_others(log: MemoryLog) -> None:
+    with app.run(log, store="memory://", only=["commands"]) as baskets:
+        baskets.send(Fill("b", ["fig", "apple"]))
+        with (
+            pytest.raises(hw.Unavailable, match=r"FussyBasket\.added failed on Added .*KeyError: 'apple'"),
+            fussy.run(log.again(), store="memory://", only=["commands"]),
+        ):
+            pass
+        assert baskets.send(Fill("b", ["fig"])).events == 0

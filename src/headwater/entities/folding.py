@@ -46,6 +46,15 @@ class Fold(Generic[A]):
             state = self._behaviour.new(entity_id)
         return self._behaviour.encode_state(state) if state.version == version else None
 
+    def all_encoded(self) -> dict[bytes, tuple[int, bytes]]:
+        """All states, by record key: the version and the JSON of each."""
+        encode = self._behaviour.encode_state
+        return {key: (state.version, encode(state)) for key, state in self._states.items() if key is not None}
+
+    def seed(self, key: bytes, state: bytes) -> None:
+        """Goes on from a state, as JSON, for the entity with this record key."""
+        self._states[key] = self._behaviour.decode_state(state)
+
     def add(self, records: Sequence[StoredFields]) -> None:
         """Folds records in, in their order.
 

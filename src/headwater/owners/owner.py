@@ -29,6 +29,7 @@ from headwater.log.port import (
     Undecided,
 )
 from headwater.log.topology import commands_topic, events_topic, owners_group
+from headwater.owners.ahead import Ahead
 from headwater.owners.arriving import Arrived, from_record
 from headwater.owners.door import Door
 from headwater.owners.envelopes import Moment
@@ -69,7 +70,7 @@ class Owner:
         self._writer, self._writing = log.writer(name), Writing(self.entity, name, maker.schema)
         self._door = Door(self._take, f"{name}-queue")
         self._known = Knowledge(maker)
-        self._rewriting = Rewriting(self.entity, self._writer)
+        self.ahead, self._rewriting = Ahead(log, maker, partitions, environment), Rewriting(self.entity, self._writer)
         self._giving_way = GivingWay(log, maker, environment)
         self._fence: Fence | None = None
 
@@ -81,13 +82,12 @@ class Owner:
     # --- the loop's side
 
     def assigned(self, partitions: Sequence[TopicPartition]) -> Positions:
-        """Restores the partitions (`restore`), and folds states of other code anew. Raises: Unavailable. Misuse: there
-        is nothing that they could be folded from."""
+        """Restores the partitions, and folds states of other code anew. Raises: Unavailable. Misuse: nothing can."""
         numbers = [tp.partition for tp in partitions]
         memories = restore(
             self._log, self.entity, self.group, numbers, self._count, self._with_events, self._environment
         )
-        bring_up_to_date(self._log, self._maker, memories, self._environment)
+        bring_up_to_date(self._log, self._maker, memories, self.ahead, self._environment)
         with self._door:
             self._known.restored(memories)
         return {tp: memories[tp.partition].next_command for tp in partitions}

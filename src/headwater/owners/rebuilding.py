@@ -1,8 +1,9 @@
 """States of other code than this: folded anew, or left to newer code. `entities.schema` says which.
 
 A partition is rebuilt as a whole before anything is decided in it, beside the records of the old code, which stay in
-the log. The new states are in memory then, and go to the log in portions between the owner's transactions, each in
-place of an old one (`Rewriting`). Whoever takes over in the midst of that finds states of both, and goes on with it.
+the log; most of that is done before the group is joined (`ahead`). The new states are in memory then, and go to the log
+in portions between the owner's transactions, each in place of an old one (`Rewriting`). Whoever takes over in the midst
+of that finds states of both, and goes on with it.
 
 What was answered (`recent`, `sources`) is of no code, and stays as it is.
 """
@@ -10,17 +11,18 @@ What was answered (`recent`, `sources`) is of no code, and stays as it is.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from headwater.entities.schema import parts_that_differ, version_of
 from headwater.environment import Environment
 from headwater.errors import BadData, Failed
-from headwater.log.port import Aborted, Fence, Fenced, Log, NewRecord, TopicPartition, Transaction, Writer
+from headwater.log.port import Aborted, Fence, Fenced, Log, NewRecord, Record, TopicPartition, Transaction, Writer
 from headwater.log.topology import commands_topic, events_topic, owners_group, state_topic
+from headwater.owners.ahead import Ahead, Part
 from headwater.owners.partition import PartitionMemory
-from headwater.owners.state_record import decode_covered, decode_value, with_state
+from headwater.owners.state_record import StateRecord, decode_covered, decode_value, with_state
 from headwater.owners.steps import Refold, StepMaker
 from headwater.readers.spans import batches_between
 
@@ -30,15 +32,15 @@ ENTITIES_AT_ONCE = 200_000
 """How many states are folded in one pass over the events: they are decoded meanwhile, and must fit in memory."""
 
 PORTION_RECORDS, PORTION_BYTES = 1000, 4_000_000
-TELL_S = 5.0
 
 
 def bring_up_to_date(
-    log: Log, maker: StepMaker, memories: Mapping[int, PartitionMemory], environment: Environment
+    log: Log, maker: StepMaker, memories: Mapping[int, PartitionMemory], ahead: Ahead, environment: Environment
 ) -> None:
     """Folds the states of other code anew. A partition where that cannot be is stopped, with the reason.
 
-    Arguments: memories: as restored. Raises: Unavailable. Misuse: nothing can make these states anew.
+    Arguments: memories: as restored; ahead: what was folded already. Raises: Unavailable. Misuse: nothing can make
+    these states anew.
     """
     for partition, memory in memories.items():
         others = memory.schemas - {maker.schema}
@@ -50,7 +52,7 @@ def bring_up_to_date(
             continue
         _say_why(maker, partition, others)
         try:
-            _rebuild(log, maker, partition, memory, environment)
+            _Rebuild(log, maker, partition, memory, environment).run(ahead.take(partition))
         except (BadData, Failed) as error:
             memory.stopped = f"its states cannot be made anew by this code: {error}"
 
@@ -79,53 +81,80 @@ def _say_why(maker: StepMaker, partition: int, others: set[str]) -> None:
         )
 
 
-def _rebuild(log: Log, maker: StepMaker, partition: int, memory: PartitionMemory, environment: Environment) -> None:
-    """Raises: BadData, Failed, Unavailable, Misuse; the memory is as it was then."""
-    covers: dict[bytes, int] = {}
-    for key, value in memory.records.items():
-        covered = decode_covered(value)
-        if covered.schema != maker.schema:
-            covers[key] = covered.events
-    keys, made = list(covers), dict[bytes, bytes]()
-    for first in range(0, len(keys), ENTITIES_AT_ONCE):
-        part = {key: covers[key] for key in keys[first : first + ENTITIES_AT_ONCE]}
-        fold = maker.refold()
-        end = min(max(part.values()), memory.verified)
-        _fold_events(log, TopicPartition(events_topic(maker.entity), partition), end, part, fold, environment)
-        for key in part:
-            made[key] = _remade(maker, partition, key, memory.records[key], fold)
-    memory.records.update(made)
-    memory.rebuilt = dict.fromkeys(made)
-    logger.info("%s/%d: %d states are folded anew", state_topic(maker.entity), partition, len(made))
+class _Rebuild:
+    """The states of one partition."""
 
+    def __init__(
+        self, log: Log, maker: StepMaker, partition: int, memory: PartitionMemory, environment: Environment
+    ) -> None:
+        self._log, self._maker, self._memory, self._environment = log, maker, memory, environment
+        self._events = TopicPartition(events_topic(maker.entity), partition)
+        self._states = TopicPartition(state_topic(maker.entity), partition)
+        self._made: dict[bytes, bytes] = {}
 
-def _fold_events(
-    log: Log, events: TopicPartition, end: int, covers: Mapping[bytes, int], fold: Refold, environment: Environment
-) -> None:
-    """The events that the states of these entities cover; later ones are absorbed as for any state."""
-    begin = log.begins([events])[events]
-    begun_s = told_s = environment.monotonic_s()
-    what = f"folding the events of {events} anew"
-    batches = batches_between(log, {events: begin}, {events: end}, what, environment, envelopes=fold.wants_meta)
-    for batch in batches:
-        fold.add([one for one in batch.records if one.offset < covers.get(one.key or b"", 0)])
-        now_s, reached = environment.monotonic_s(), batch.reached.get(events, begin)
-        if now_s - told_s > TELL_S:
-            told_s, left_s = now_s, (now_s - begun_s) * (end - reached) / max(1, reached - begin)
-            logger.info("%s: at %d of %d, %.0f s left", what, reached, end, left_s)
+    def run(self, part: Part | None) -> None:
+        """Raises: BadData, Failed, Unavailable, Misuse; the memory is as it was then."""
+        covers: dict[bytes, int] = {}
+        for key, value in self._memory.records.items():
+            covered = decode_covered(value)
+            if covered.schema != self._maker.schema:
+                covers[key] = covered.events
+        if part is not None:
+            self._go_on_from(part, covers)
+        left = [key for key in covers if key not in self._made]
+        for first in range(0, len(left), ENTITIES_AT_ONCE):
+            self._fold_all({key: covers[key] for key in left[first : first + ENTITIES_AT_ONCE]})
+        self._memory.records.update(self._made)
+        self._memory.rebuilt = dict.fromkeys(self._made)
+        logger.info("%s: %d states are folded anew, %d in place", self._states, len(self._made), len(left))
 
+    def _go_on_from(self, part: Part, covers: Mapping[bytes, int]) -> None:
+        """States that were folded ahead, with the events since. One that has events which its record does not cover
+        has another version than the record, and is left out."""
+        fold, seeded = self._maker.refold(), set[bytes]()
+        for records in self._read(part.position, covers, fold):
+            for key in {one.key or b"" for one in records} - seeded:
+                seeded.add(key)
+                if key in part.states:
+                    fold.seed(key, part.states[key][1])
+            fold.add(records)
+        for key in covers:
+            record = self._record(key)
+            if key in seeded:
+                state = fold.encoded(record.id, record.version)
+            else:
+                version, raw = part.states.get(key, (-1, b""))
+                state = raw if version == record.version else None
+            if state is not None:
+                self._made[key] = with_state(record, self._maker.schema, state)
 
-def _remade(maker: StepMaker, partition: int, key: bytes, value: bytes, fold: Refold) -> bytes:
-    events = TopicPartition(events_topic(maker.entity), partition)
-    try:
-        record = decode_value(value)
-    except msgspec.DecodeError as error:
-        raise Failed("reading its state record", f"{maker.entity} {key!r}", str(error)) from error
-    state = fold.encoded(record.id, record.version)
-    if state is None:
-        why = f"{maker.entity} {record.id!r} has version {record.version}, and not as many of its events are there"
-        raise BadData(why, topic=events.topic, partition=partition, offset=record.events - 1)
-    return with_state(record, maker.schema, state)
+    def _fold_all(self, covers: Mapping[bytes, int]) -> None:
+        fold = self._maker.refold()
+        for records in self._read(self._log.begins([self._events])[self._events], covers, fold):
+            fold.add(records)
+        for key in covers:
+            record = self._record(key)
+            state = fold.encoded(record.id, record.version)
+            if state is None:
+                why = f"{self._maker.entity} {record.id!r} has version {record.version}, and not as many of its events"
+                at = {"partition": self._events.partition, "offset": record.events - 1}
+                raise BadData(f"{why} are there", topic=self._events.topic, **at)
+            self._made[key] = with_state(record, self._maker.schema, state)
+
+    def _read(self, begin: int, covers: Mapping[bytes, int], fold: Refold) -> Iterator[list[Record]]:
+        """The events that the states of these entities cover; later ones are absorbed as for any state."""
+        end = min(max(covers.values(), default=0), self._memory.verified)
+        place, what = self._events, f"folding the events of {self._events} anew"
+        for batch in batches_between(
+            self._log, {place: begin}, {place: end}, what, self._environment, envelopes=fold.wants_meta
+        ):
+            yield [one for one in batch.records if one.offset < covers.get(one.key or b"", 0)]
+
+    def _record(self, key: bytes) -> StateRecord:
+        try:
+            return decode_value(self._memory.records[key])
+        except msgspec.DecodeError as error:
+            raise Failed("reading its state record", f"{self._maker.entity} {key!r}", str(error)) from error
 
 
 class Rewriting:

@@ -48,6 +48,14 @@ class Refold(Protocol):
         """Folds records in, in their order. Raises: BadData, Failed."""
         ...
 
+    def seed(self, key: bytes, state: bytes) -> None:
+        """Goes on from a state, as JSON, for the entity with this record key."""
+        ...
+
+    def all_encoded(self) -> dict[bytes, tuple[int, bytes]]:
+        """All states, by record key: the version and the JSON of each."""
+        ...
+
     def encoded(self, entity_id: str, version: int) -> bytes | None:
         """The state of an entity as JSON; None: its events are not as many as its version says."""
         ...

@@ -84,7 +84,8 @@ class ReadingLoop:
     """Runs a handler in a group until stopped.
 
     Arguments: log, group, topics: what is read; name: shown in statuses, logs and client ids; handler; wake:
-    called after each round, so that waiting readers can look again; batch_records: upper bound of a batch.
+    called after each round, so that waiting readers can look again; prepare: called each time before the group is
+    joined, with a function that says whether to give up; batch_records: upper bound of a batch.
     """
 
     def __init__(
@@ -96,11 +97,13 @@ class ReadingLoop:
         *,
         name: str,
         wake: Callable[[], None] = lambda: None,
+        prepare: Callable[[Callable[[], bool]], None] = lambda stopped: None,
         batch_records: int = 2000,
         environment: Environment = SYSTEM,
     ) -> None:
         self._log, self._group, self._topics, self._handler = log, group, list(topics), handler
         self._wake, self._batch_records, self._environment = wake, batch_records, environment
+        self._prepare = prepare
         self._stop = threading.Event()
         self._pause_s = FIRST_PAUSE_S
         self.status = Status(name)
@@ -159,6 +162,7 @@ class ReadingLoop:
 
     def join(self) -> Member:
         """Joins the group. For `turn`; a loop that was started does so by itself."""
+        self._prepare(self._stop.is_set)
         return self._log.member(self._group, self._topics, name=self.status.name)
 
     def turn(self, member: Member, timeout_s: float = READ_S) -> bool:
