@@ -26,8 +26,8 @@ from tests.owners.rolling.new import Add, Counter, Reset, app
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE, COUNTERS = 500, 100
-LONGEST_GAP_S = 10.0
-"""A partition that moves waits for the group to agree twice, and for its new owner to read it back: 2.3 and 2.7 s were
+LONGEST_GAP_S = 15.0
+"""A partition that moves waits for the group to agree twice, and for its new owner to read it back: 2.3 to 4.8 s were
 measured, on a machine with several times more to do than it can."""
 
 
