@@ -33,7 +33,7 @@ OK, REFUSED, USAGE, WAITING, BAD, FAULT, INTERRUPTED = 0, 1, 2, 3, 4, 70, 130
 
 CODES = {
     OK: "done",
-    REFUSED: "refused: rejected by the app, no such entity, or another version than expected",
+    REFUSED: "refused: rejected by the app, no such entity, or another version than expected; of doctor: a fault",
     USAGE: "usage: what was typed, or what the program declares, can never work",
     WAITING: "unavailable: something does not run, does not answer or is late; trying again may help",
     BAD: "bad data, or a handler that failed; of an import: rows were rejected",

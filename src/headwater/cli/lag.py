@@ -29,18 +29,21 @@ MODEL_COLUMNS = ["readModel", "lag", "runner", "lastFailure"]
 def command(app: str | None, on: str | None, store: str | None, form: Form) -> None:
     """Show how far each group is in each partition and, if the app is named, how each read model is.
 
-    Tells partitions in which no command is carried out though somebody owns them. A lag counts positions, of which
+    Tells partitions in which no command is carried out though somebody owns them, and those in which a transaction
+    hides what was written. A lag counts positions, of which
     some may be gaps. `runner` is running, held, failed or none.
     """
     project = Project(app, on, store, verb="lag")
 
     from headwater.operations.groups import group_lags
+    from headwater.operations.held import held_texts
     from headwater.operations.lag import read_model_lags
     from headwater.operations.stopped import waiting
 
     with project.log() as log:
         groups = group_lags(log)
         stopped = waiting(log, groups)
+        held = held_texts(log, groups)
     models: list[ReadModelLag] = []
     if project.knows_app:
         try:
@@ -49,19 +52,21 @@ def command(app: str | None, on: str | None, store: str | None, form: Form) -> N
                 models = read_model_lags(running.models)
         except Unavailable as error:
             note(str(error))  # the groups are worth showing all the same
-    _show(form, groups, {(one.group, one.topic, one.partition): one for one in stopped}, models)
+    _show(form, groups, {(one.group, one.topic, one.partition): one for one in stopped}, held, models)
 
 
 def _show(
     form: Form,
     groups: list[GroupLag],
     stopped: dict[tuple[str, str, int], FirstInLine],
+    held: dict[tuple[str, int], str],
     models: list[ReadModelLag],
 ) -> None:
     group_rows: list[dict[str, Any]] = []
     for lag in groups:
         one = stopped.get((lag.group, lag.topic, lag.partition))
-        group_rows.append({**lag._asdict(), "stopped": None if one is None else one.text})
+        more = {"stopped": None if one is None else one.text, "held": held.get((lag.topic, lag.partition))}
+        group_rows.append({**lag._asdict(), **more})
     model_rows: list[dict[str, Any]] = [
         {"readModel": lag.name, "lag": lag.events, "runner": lag.runner, "lastFailure": lag.last_failure}
         for lag in models
@@ -70,8 +75,8 @@ def _show(
         show_rows(form, [], [*group_rows, *model_rows])
         return
     show_rows(form, GROUP_COLUMNS, group_rows, empty="no groups")
-    for one in stopped.values():
-        note(one.text)
+    for text in [*(one.text for one in stopped.values()), *held.values()]:
+        note(text)
     if model_rows:
         sys.stdout.write("\n")
         show_rows(form, MODEL_COLUMNS, model_rows)

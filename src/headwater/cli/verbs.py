@@ -23,6 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "topics": ("topics", "List the topics of a log."),
     "groups": ("groups", "List the groups that read a log, and their members."),
     "lag": ("lag", "Show how far behind groups and read models are."),
+    "doctor": ("doctor", "Look for what is unsafe about a log, and say what to do."),
 }
 """Verb -> (its file here, what it does)."""
 

@@ -25,6 +25,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from headwater.errors import HeadwaterError, Unavailable
+from headwater.log.findings import Finding
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -142,6 +143,14 @@ class GroupDescription:
     name: str
     members: Mapping[str, Sequence[TopicPartition]]
     positions: Positions
+
+
+class Held(NamedTuple):
+    """A partition in which something that was written cannot be seen yet, because a transaction is open there or
+    ended a moment ago. Arguments: stable: where what can be seen ends; written: the end of all that was written."""
+
+    stable: int
+    written: int
 
 
 @dataclass(slots=True)
@@ -278,6 +287,11 @@ class Log(Protocol):
         """How many records the log has handed to readers and `keyed` since it was opened."""
         ...
 
+    @property
+    def transaction_timeout_s(self) -> float | None:
+        """After how many seconds the log ends a transaction that its writer left open; None: it leaves none open."""
+        ...
+
     def create_topics(self, specs: Sequence[TopicSpec]) -> None:
         """Makes those that do not exist; one that exists stays as it is, also when it differs."""
         ...
@@ -293,6 +307,11 @@ class Log(Protocol):
     def ends(self, partitions: Sequence[TopicPartition], *, committed: bool = True) -> dict[TopicPartition, int]:
         """The position after the last visible record, or (committed=False) after the last one that was
         written at all, markers included. An unknown topic raises `Misuse`."""
+        ...
+
+    def held(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Held]:
+        """Those in which something is held back by a transaction now. May be asked at any time: whoever reads or
+        writes meanwhile does not wait for the answer."""
         ...
 
     def positions_at(self, partitions: Sequence[TopicPartition], timestamp_ms: int) -> dict[TopicPartition, int]:
@@ -344,6 +363,13 @@ class Log(Protocol):
 
     def groups(self, names: Collection[str] | None = None) -> list[GroupDescription]:
         """The groups that there are; of these names only, if given."""
+        ...
+
+    def examine(self, specs: Sequence[TopicSpec], groups: Sequence[str]) -> list[Finding]:
+        """What only this kind of log knows of its health, and changes nothing.
+
+        Arguments: specs: topics that are there, as they should be; groups: whose members own some of them.
+        """
         ...
 
     def close(self) -> None: ...

@@ -8,7 +8,8 @@ count or id has changed since would split entities between two owners, so it sto
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,6 +18,7 @@ from headwater.log.partitioning import partition_of
 from headwater.log.port import Log, NewRecord, TopicDescription, TopicPartition, TopicSpec
 
 META_TOPIC = "headwater-meta"
+META_SPEC = TopicSpec(META_TOPIC, 1, compacted=True)
 DAY_MS = 86_400_000
 HEARD_OF_S = 2.0
 """How long a topic that should be there is looked for before it is taken for gone."""
@@ -52,6 +54,14 @@ class EntityTopics(msgspec.Struct, frozen=True):
     topics: dict[str, str]
 
 
+class Change(NamedTuple):
+    """What differs from the record. Arguments: where: the topic, or the log; found: how; todo: the way out."""
+
+    where: str
+    found: str
+    todo: str
+
+
 class Topology:
     """The recorded partition counts of a log's entity types.
 
@@ -71,6 +81,11 @@ class Topology:
     def refresh(self) -> None:
         """Reads the record again: another app may have made topics since."""
         self._recorded.update(_read_records(self._log))
+
+    @property
+    def records(self) -> list[EntityTopics]:
+        """All of them, by entity type."""
+        return [self._recorded[entity] for entity in self.entities()]
 
     def entities(self) -> list[str]:
         return sorted(self._recorded)
@@ -101,7 +116,7 @@ class Topology:
         anew since it was recorded.
         """
         wanted = list(entities)
-        self._log.create_topics([TopicSpec(META_TOPIC, 1, compacted=True)])
+        self._log.create_topics([META_SPEC])
         self.refresh()
         missing = [entity for entity in wanted if entity not in self._recorded]
         specs = {entity: _specs(entity, partitions, with_events) for entity in missing}
@@ -148,27 +163,35 @@ class Topology:
             time.sleep(0.02)
 
     def _check(self, record: EntityTopics) -> None:
-        if record.log != self._log.id:
-            raise Unavailable(
-                f"the topics of {record.entity!r} were recorded on the log {record.log}, and this is {self._log.id}: "
-                f"were they copied with {META_TOPIC}? Positions and states of the other log mean nothing here"
-            )
-        there = self._seen(record.topics.keys())
-        for topic, topic_id in record.topics.items():
-            now = there.get(topic)
-            if now is None:
-                raise Unavailable(f"topic {topic} was recorded but is gone; restore it before starting an owner")
-            if now.partitions != record.partitions:
-                raise Unavailable(
-                    f"topic {topic} was made with {record.partitions} partitions and has {now.partitions} now: keys "
-                    "have moved, one entity would get two owners. Copy the topics into new ones with the count "
-                    "that you want, and run on these"
-                )
-            if now.id != topic_id:
-                raise Unavailable(
-                    f"topic {topic} was deleted and made again (its id was {topic_id}, now {now.id}); "
-                    f"clear the record of {record.entity!r} in {META_TOPIC} if that was meant"
-                )
+        for change in changes(record, self._log.id, self._seen(record.topics.keys())):
+            raise Unavailable(f"{change.found}; {change.todo}")
+
+
+def changes(record: EntityTopics, log_id: str, there: Mapping[str, TopicDescription]) -> Iterator[Change]:
+    """What is not as it was recorded. Arguments: log_id: of the log; there: the topics that it has now."""
+    if record.log != log_id:
+        found = f"the topics of {record.entity!r} were recorded on the log {record.log}, and this is {log_id}"
+        todo = f"were they copied with {META_TOPIC}? Positions and states of the other log mean nothing here"
+        yield Change(f"entity type {record.entity}", found, todo)
+        return
+    for topic, topic_id in record.topics.items():
+        now, where = there.get(topic), f"topic {topic}"
+        if now is None:
+            yield Change(where, f"{where} was recorded but is gone", "restore it before starting an owner")
+        elif now.partitions != record.partitions:
+            found = f"{where} was made with {record.partitions} partitions and has {now.partitions} now: keys have "
+            found += "moved, one entity would get two owners"
+            todo = "copy the topics into new ones with the count that you want, and run on these"
+            yield Change(where, found, todo)
+        elif now.id != topic_id:
+            found = f"{where} was deleted and made again (its id was {topic_id}, now {now.id})"
+            todo = f"clear the record of {record.entity!r} in {META_TOPIC} if that was meant"
+            yield Change(where, found, todo)
+
+
+def should_be(record: EntityTopics) -> list[TopicSpec]:
+    """The topics of an entity type as they should be."""
+    return [spec for spec in _specs(record.entity, record.partitions, True) if spec.name in record.topics]
 
 
 def _specs(entity: str, partitions: int, with_events: bool) -> list[TopicSpec]:

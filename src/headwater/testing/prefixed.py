@@ -9,11 +9,13 @@ from dataclasses import replace
 
 import msgspec
 
+from headwater.log.findings import Finding
 from headwater.log.limits import check_specs
 from headwater.log.port import (
     Batch,
     Fence,
     GroupDescription,
+    Held,
     Log,
     Member,
     NewRecord,
@@ -38,6 +40,9 @@ class Prefix:
 
     def names_on(self, names: Iterable[str] | None) -> list[str] | None:
         return None if names is None else [self.text + name for name in names]
+
+    def specs_on(self, specs: Iterable[TopicSpec]) -> list[TopicSpec]:
+        return [replace(spec, name=self.text + spec.name) for spec in specs]
 
     def on(self, partitions: Iterable[TopicPartition]) -> list[TopicPartition]:
         return [TopicPartition(self.text + topic, partition) for topic, partition in partitions]
@@ -106,9 +111,13 @@ class PrefixedLog:
     def records_read(self) -> int:
         return self._log.records_read
 
+    @property
+    def transaction_timeout_s(self) -> float | None:
+        return self._log.transaction_timeout_s
+
     def create_topics(self, specs: Sequence[TopicSpec]) -> None:
         check_specs(specs)
-        self._log.create_topics([replace(spec, name=self.prefix + spec.name) for spec in specs])
+        self._log.create_topics(self._prefix.specs_on(specs))
 
     def topics(self, names: Collection[str] | None = None) -> dict[str, TopicDescription]:
         found = self._log.topics(self._prefix.names_on(names)).values()
@@ -120,6 +129,10 @@ class PrefixedLog:
 
     def ends(self, partitions: Sequence[TopicPartition], *, committed: bool = True) -> dict[TopicPartition, int]:
         return self._prefix.positions_off(self._log.ends(self._prefix.on(partitions), committed=committed))
+
+    def held(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Held]:
+        found = self._log.held(self._prefix.on(partitions))
+        return dict(zip(self._prefix.off(found), found.values(), strict=True))
 
     def positions_at(self, partitions: Sequence[TopicPartition], timestamp_ms: int) -> dict[TopicPartition, int]:
         return self._prefix.positions_off(self._log.positions_at(self._prefix.on(partitions), timestamp_ms))
@@ -161,6 +174,10 @@ class PrefixedLog:
         members = {member: self._prefix.off(partitions) for member, partitions in group.members.items()}
         name = group.name[len(self.prefix) :]
         return GroupDescription(name, members, self._prefix.positions_off(group.positions))
+
+    def examine(self, specs: Sequence[TopicSpec], groups: Sequence[str]) -> list[Finding]:
+        """Topics and groups have their names in the log below: what is advised is done there."""
+        return self._log.examine(self._prefix.specs_on(specs), [self.prefix + group for group in groups])
 
     def close(self) -> None:
         """The log below stays open."""

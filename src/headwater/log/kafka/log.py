@@ -7,9 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from headwater.log.findings import Finding
 from headwater.log.kafka.administration import Administration
 from headwater.log.kafka.appending import Appender
 from headwater.log.kafka.connection import Connection, KafkaOptions
+from headwater.log.kafka.examining import examine
+from headwater.log.kafka.held import Watch
 from headwater.log.kafka.keyed import KeyIndex
 from headwater.log.kafka.membership import KafkaMember
 from headwater.log.kafka.outcome import Outcome
@@ -19,6 +22,7 @@ from headwater.log.kafka.settling import settle
 from headwater.log.kafka.transactions import KafkaWriter
 from headwater.log.port import (
     GroupDescription,
+    Held,
     NewRecord,
     OnDone,
     Positions,
@@ -68,6 +72,7 @@ class KafkaLog:
         self._connection = Connection(bootstrap, options)
         self._administration = Administration(self._connection)
         self._appender = Appender(self._connection, self._administration)
+        self._watch = Watch(self._connection, self._administration)
         self._counter = Counter()
         self._index = KeyIndex(self._connection, self._administration, self._counter)
         self._open: list[KafkaReader | KafkaMember | KafkaWriter] = []
@@ -89,6 +94,10 @@ class KafkaLog:
     def records_read(self) -> int:
         return self._counter.value
 
+    @property
+    def transaction_timeout_s(self) -> float:
+        return self._connection.options.transaction_timeout_s
+
     def create_topics(self, specs: Sequence[TopicSpec]) -> None:
         self._administration.create_topics(specs)
 
@@ -100,6 +109,9 @@ class KafkaLog:
 
     def ends(self, partitions: Sequence[TopicPartition], *, committed: bool = True) -> dict[TopicPartition, int]:
         return self._administration.ends(partitions, committed=committed)
+
+    def held(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Held]:
+        return self._watch.held(partitions)
 
     def positions_at(self, partitions: Sequence[TopicPartition], timestamp_ms: int) -> dict[TopicPartition, int]:
         return self._administration.positions_at(partitions, timestamp_ms)
@@ -136,6 +148,9 @@ class KafkaLog:
     def groups(self, names: Collection[str] | None = None) -> list[GroupDescription]:
         return self._administration.groups(names)
 
+    def examine(self, specs: Sequence[TopicSpec], groups: Sequence[str]) -> list[Finding]:
+        return examine(self._connection, self._watch, specs, groups)
+
     def close(self) -> None:
         with self._lock:
             opened, self._open = self._open, []
@@ -143,6 +158,7 @@ class KafkaLog:
             one.close()
         self._appender.close()
         self._index.close()
+        self._watch.close()
         self._administration.close()
 
     def _opened(self, one: Opened) -> Opened:

@@ -41,7 +41,7 @@ OUTDATED = frozenset((KafkaError.ILLEGAL_GENERATION, KafkaError.STALE_MEMBER_EPO
 """Answers that mean: a member still, but the group has moved on since the fence was taken."""
 
 _SLICE_S = 0.05
-_SESSION_AT_KIP_848 = "consumer.session.timeout.ms"
+SESSION_AT_KIP_848 = "consumer.session.timeout.ms"
 _HEARTBEAT_AT_KIP_848 = "consumer.heartbeat.interval.ms"
 
 
@@ -225,6 +225,6 @@ def _joining(connection: Connection, administration: Administration, group: str)
         }
     # With KIP-848 the session is the broker's business; its default leaves a dead owner in place for 45 s.
     administration.configure_group(
-        group, {_SESSION_AT_KIP_848: str(session_ms), _HEARTBEAT_AT_KIP_848: str(max(1000, session_ms // 4))}
+        group, {SESSION_AT_KIP_848: str(session_ms), _HEARTBEAT_AT_KIP_848: str(max(1000, session_ms // 4))}
     )
     return settings

@@ -11,10 +11,12 @@ from collections.abc import Callable, Collection, Sequence
 from weakref import WeakSet
 
 from headwater.environment import SYSTEM, Environment
+from headwater.log.findings import Finding
 from headwater.log.memory.reading import Counter, MemoryMember, MemoryReader
 from headwater.log.memory.shelf import Draft, Shelf, Unkindness
 from headwater.log.port import (
     GroupDescription,
+    Held,
     NewRecord,
     OnDone,
     Positions,
@@ -75,6 +77,10 @@ class MemoryLog:
     def records_read(self) -> int:
         return self._counter.records
 
+    @property
+    def transaction_timeout_s(self) -> None:
+        return None
+
     def create_topics(self, specs: Sequence[TopicSpec]) -> None:
         with self._shelf.changed:
             self._shelf.create_topics(specs)
@@ -92,6 +98,10 @@ class MemoryLog:
             self._shelf.look(partitions)
             found = [self._shelf.partition(name) for name in partitions]
             return {p.name: p.visible if committed else p.next for p in found}
+
+    def held(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Held]:
+        seen, written = self.ends(partitions), self.ends(partitions, committed=False)
+        return {p: Held(seen[p], written[p]) for p in partitions if seen[p] < written[p]}
 
     def positions_at(self, partitions: Sequence[TopicPartition], timestamp_ms: int) -> dict[TopicPartition, int]:
         with self._shelf.changed:
@@ -144,6 +154,10 @@ class MemoryLog:
         with self._shelf.changed:
             groups = self._shelf.groups
             return [group.describe() for name, group in groups.items() if names is None or name in names]
+
+    def examine(self, specs: Sequence[TopicSpec], groups: Sequence[str]) -> list[Finding]:
+        """Nothing to say: it is gone with its process."""
+        return []
 
     def close(self) -> None:
         for reading in list(self._open):

@@ -15,9 +15,11 @@ from weakref import WeakSet
 
 from headwater.environment import SYSTEM, Environment
 from headwater.errors import Misuse
+from headwater.log.findings import Finding
 from headwater.log.limits import check_specs
 from headwater.log.port import (
     GroupDescription,
+    Held,
     NewRecord,
     OnDone,
     Positions,
@@ -29,6 +31,7 @@ from headwater.log.port import (
 )
 from headwater.log.sqlite import catalog, membership
 from headwater.log.sqlite.commits import Commits
+from headwater.log.sqlite.examining import examine
 from headwater.log.sqlite.faults import explain
 from headwater.log.sqlite.members import House, SqliteMember
 from headwater.log.sqlite.membership import Presence
@@ -87,6 +90,10 @@ class SqliteLog:
     def records_read(self) -> int:
         return self._handed.count
 
+    @property
+    def transaction_timeout_s(self) -> None:
+        return None
+
     def create_topics(self, specs: Sequence[TopicSpec]) -> None:
         check_specs(specs)
         self._commits.alone(lambda connection: catalog.create(connection, specs, self._environment))
@@ -104,6 +111,10 @@ class SqliteLog:
     def _counters(self, column: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         question = f"SELECT {column} FROM counters WHERE slot = ?"
         return {p: self._ask(question, slot)[0][0] for p, slot in self._catalog.slots(partitions).items()}
+
+    def held(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Held]:
+        """None: a transaction is written as a whole when it is committed."""
+        return {}
 
     def positions_at(self, partitions: Sequence[TopicPartition], timestamp_ms: int) -> dict[TopicPartition, int]:
         found = self.ends(partitions)
@@ -183,6 +194,13 @@ class SqliteLog:
             for name in known
             if names is None or name in names
         ]
+
+    def examine(self, specs: Sequence[TopicSpec], groups: Sequence[str]) -> list[Finding]:
+        try:
+            with self._asking:
+                return examine(self._connection, self._file.path, specs, groups, self._commits.alive_ms())
+        except sqlite3.Error as error:
+            raise explain(error, self._file.path) from error
 
     def _ask(self, question: str, *arguments: object) -> list[tuple[Any, ...]]:
         """The rows that answer a question."""

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from headwater.errors import Misuse
-from headwater.log.port import Log, NewRecord, TopicPartition, Transaction
+from headwater.log.port import Held, Log, NewRecord, TopicPartition, Transaction
 from headwater.testing.conformance.log.waiting import (
     Attendance,
     Expectations,
@@ -219,3 +219,19 @@ class TransactionConformance(Expectations):
         carry_out(writer, lambda t: t.positions(group, {partition: 3}, fence), self.patience_s)
         assert log.committed(group, [partition]) == {partition: 3}
         attendance.leave(member)
+
+    def test_what_an_open_transaction_holds_back_is_told(self, make_log: MakeLog) -> None:
+        log, other = make_log(), make_log()
+        topic = make_topic(log, 2)
+        partitions = [TopicPartition(topic, p) for p in (0, 1)]
+        assert other.held(partitions) == {}
+        during: list[dict[TopicPartition, Held]] = []
+
+        def fill(transaction: Transaction) -> None:
+            transaction.append(numbered(topic, 1, range(3)))
+            during.append(other.held(partitions))
+
+        carry_out(log.writer(fresh("writer")), fill, self.patience_s)
+        if log.transaction_timeout_s is not None:
+            assert during[-1] == {partitions[1]: Held(0, 3)}
+        eventually(lambda: other.held(partitions) == {}, self.patience_s, "nothing is held after the commit")
