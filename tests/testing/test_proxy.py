@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from headwater.testing import eventually
 from headwater.testing.proxy import Api, Proxy, Request
-from headwater.testing.proxy.protocol import Frames, correlation_of, error_of, name_of, request_of
+from headwater.testing.proxy.answers import error_of, with_error
+from headwater.testing.proxy.protocol import Frames, correlation_of, for_nobody, name_of, request_of
 
 INVALID_PRODUCER_EPOCH = 47
 
@@ -49,12 +50,101 @@ def test_the_head_of_a_request_is_read() -> None:
     assert name_of(999) == "API 999"
 
 
-@pytest.mark.parametrize(("version", "tags"), [(1, b""), (3, b"\0")])
-def test_the_error_of_an_answer_is_found_in_old_and_new_versions(version: int, tags: bytes) -> None:
-    answer = message(struct.pack(">i", 7) + tags + struct.pack(">ih", 0, INVALID_PRODUCER_EPOCH))
-    assert correlation_of(answer) == 7
-    assert error_of(Request(Api.END_TXN, version, 7, ""), answer) == INVALID_PRODUCER_EPOCH
-    assert error_of(Request(Api.FETCH, version, 7, ""), answer) is None
+ONE_TOPIC = b"\0\0\0\x01\0\x02ab"
+"""An array of one name, and what follows of it."""
+ONE_TOPIC_COMPACT = b"\x02\x03ab"
+WITH_A_TAG = b"\x01\x07\x03abc"
+"""One tagged field, number 7, of three bytes."""
+
+
+def error_bytes(error: int) -> bytes:
+    return struct.pack(">h", error)
+
+
+ANSWERS = {
+    "EndTxn v1": (Api.END_TXN, 1, lambda *errors: bytes(4) + error_bytes(errors[0])),
+    "EndTxn v3": (Api.END_TXN, 3, lambda *errors: b"\0" + bytes(4) + error_bytes(errors[0]) + WITH_A_TAG),
+    "AddOffsetsToTxn v0": (Api.ADD_OFFSETS_TO_TXN, 0, lambda *errors: bytes(4) + error_bytes(errors[0])),
+    "InitProducerId v4": (
+        Api.INIT_PRODUCER_ID,
+        4,
+        lambda *errors: WITH_A_TAG + bytes(4) + error_bytes(errors[0]) + bytes(10) + b"\0",
+    ),
+    "ConsumerGroupHeartbeat v1": (
+        Api.CONSUMER_GROUP_HEARTBEAT,
+        1,
+        lambda *errors: b"\0" + bytes(4) + error_bytes(errors[0]) + b"what it says to a member",
+    ),
+    "AddPartitionsToTxn v0": (
+        Api.ADD_PARTITIONS_TO_TXN,
+        0,
+        lambda *errors: (
+            bytes(4)
+            + ONE_TOPIC
+            + struct.pack(">i", len(errors))
+            + b"".join(b"\0\0\0\x05" + error_bytes(error) for error in errors)
+        ),
+    ),
+    "TxnOffsetCommit v3": (
+        Api.TXN_OFFSET_COMMIT,
+        3,
+        lambda *errors: (
+            b"\0"
+            + bytes(4)
+            + ONE_TOPIC_COMPACT
+            + bytes([len(errors) + 1])
+            + b"".join(b"\0\0\0\x05" + error_bytes(error) + b"\0" for error in errors)
+            + WITH_A_TAG
+            + b"\0"
+        ),
+    ),
+    "Produce v10": (
+        Api.PRODUCE,
+        10,
+        lambda *errors: (
+            b"\0"
+            + ONE_TOPIC_COMPACT
+            + bytes([len(errors) + 1])
+            # index, error, three times eight bytes, one record's own error, no text, no tags
+            + b"".join(
+                b"\0\0\0\x05" + error_bytes(error) + bytes(24) + b"\x02\0\0\0\x09\x04why\0\0\0" for error in errors
+            )
+            + b"\0"
+            + bytes(4)
+            + b"\0"
+        ),
+    ),
+}
+"""APIs, versions, and how an answer's body is made of the error codes of its partitions (or of its only one)."""
+
+
+@pytest.mark.parametrize("what", ANSWERS)
+def test_the_errors_of_an_answer_are_found_and_replaced(what: str) -> None:
+    api, version, body = ANSWERS[what]
+    request = Request(api, version, 7, "")
+
+    def answer(*errors: int) -> bytes:
+        return message(struct.pack(">i", 7) + body(*errors))
+
+    assert correlation_of(answer(0, 0)) == 7
+    assert error_of(request, answer(0, 0)) == 0
+    assert error_of(request, answer(INVALID_PRODUCER_EPOCH, 0)) == INVALID_PRODUCER_EPOCH
+    assert with_error(request, answer(0, 0), 25) == answer(25, 25)
+    assert with_error(request, answer(25, 25), 0) == answer(0, 0)
+
+
+def test_the_error_of_another_answer_is_not_known() -> None:
+    assert error_of(Request(Api.FETCH, 1, 7, ""), answering(7)) is None
+
+
+def test_a_request_for_nobody_is_the_same_for_another_transactional_id() -> None:
+    sent = asking(Api.END_TXN, 7, "orders-a")[:-8] + b"\0\x08orders-a\0\0"
+    request = request_of(sent)
+    changed = for_nobody(request, sent)
+    assert request_of(changed) == request
+    assert changed == sent[:-10] + b"?rders-a\0\0"
+    with pytest.raises(ValueError, match="not found"):
+        for_nobody(request, asking(Api.FETCH, 7, "orders-a"))
 
 
 class Server:

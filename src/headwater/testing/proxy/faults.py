@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from headwater.testing.proxy.protocol import Request, error_of
+from headwater.testing.proxy.answers import error_of, with_error
+from headwater.testing.proxy.protocol import Request
 
 
 class Act(Enum):
@@ -21,6 +22,8 @@ class Act(Enum):
     KEEP_REQUEST = "the request is kept back"
     KEEP_ANSWER = "its answer is kept back"
     DROP_ANSWER = "its answer is dropped"
+    CHANGE_ANSWER = "it is carried out, and its answer says that it failed"
+    REFUSE = "it is not carried out, and its answer says why not"
 
 
 @dataclass(slots=True, eq=False)
@@ -29,7 +32,7 @@ class Fault:
 
     Arguments: act; api: the API's key, None: any; client: what the client's id contains; port: of the broker, None:
     any; times: how many requests it catches; cut: whether the client's connection is cut then; for_s: until when
-    it keeps something (None: until `release`); note: takes lines of the log.
+    it keeps something (None: until `release`); note: takes lines of the log; error: the code that an answer says.
     """
 
     act: Act
@@ -40,6 +43,7 @@ class Fault:
     cut: bool
     for_s: float | None
     note: Callable[[str], None]
+    error: int = 0
     caught: list[Request] = field(default_factory=list)
     answered: list[Request] = field(default_factory=list)
     errors: list[int | None] = field(default_factory=list)
@@ -78,6 +82,10 @@ class Fault:
         self.note(f"{request}: answered{'' if error is None else f' with error code {error}'}")
         self.errors.append(error)
         self.answered.append(request)
+
+    def changed(self, request: Request, answer: bytes) -> bytes:
+        """What the client gets instead."""
+        return with_error(request, answer, self.error) if self.act in (Act.CHANGE_ANSWER, Act.REFUSE) else answer
 
 
 class Faults:

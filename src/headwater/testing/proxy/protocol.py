@@ -14,7 +14,6 @@ from enum import IntEnum
 _LENGTH = struct.Struct(">i")
 _REQUEST = struct.Struct(">hhih")
 _CORRELATION = struct.Struct(">i")
-_THROTTLE_AND_ERROR = struct.Struct(">ih")
 
 
 class Api(IntEnum):
@@ -39,11 +38,6 @@ class Api(IntEnum):
     WRITE_TXN_MARKERS = 27
     TXN_OFFSET_COMMIT = 28
     CONSUMER_GROUP_HEARTBEAT = 68
-
-
-FIRST_FLEXIBLE = {Api.INIT_PRODUCER_ID: 2, Api.ADD_OFFSETS_TO_TXN: 3, Api.END_TXN: 3}
-"""APIs whose answer says first how long to wait and then whether it failed, with the version from which on there are
-tagged fields (KIP-482) between correlation id and answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +87,14 @@ def correlation_of(answer: bytes) -> int:
     return correlation
 
 
-def error_of(request: Request, answer: bytes) -> int | None:
-    """The error code of an answer as a whole (0: none); None for APIs of which it is not known where it stands."""
-    flexible = next((first for api, first in FIRST_FLEXIBLE.items() if api == request.api), None)
-    if flexible is None:
-        return None
-    # Brokers send no tagged fields here: one byte says that there are none.
-    start = _LENGTH.size + _CORRELATION.size + (1 if request.version >= flexible else 0)
-    error: int = _THROTTLE_AND_ERROR.unpack_from(answer, start)[1]
-    return error
+def for_nobody(request: Request, message: bytes) -> bytes:
+    """The same request for a transactional id that nobody has: a coordinator refuses it. Of a client that is called
+    like its own transactional id, as those of headwater are.
+
+    Raises: ValueError: it names none.
+    """
+    at = message.index(request.client.encode(), _LENGTH.size + _REQUEST.size + len(request.client.encode()))
+    return message[:at] + b"?" + message[at + 1 :]
 
 
 def name_of(api: int) -> str:

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from headwater.testing.proxy.faults import Act, Fault, Faults
-from headwater.testing.proxy.protocol import Frames, Request, correlation_of, request_of
+from headwater.testing.proxy.protocol import Frames, Request, correlation_of, for_nobody, request_of
 
 logger = logging.getLogger("headwater.testing.proxy")
 
@@ -72,6 +72,21 @@ class Proxy:
         """Lets the next request of an API through and drops its answer. Arguments: cut: ends the client's
         connection then; otherwise the client waits until its own time is out."""
         return self._faults.add(Fault(Act.DROP_ANSWER, api, client, port, times, cut, None, self.note))
+
+    def fail(
+        self,
+        api: int,
+        error: int,
+        *,
+        client: str = "",
+        port: int | None = None,
+        times: float = 1,
+        carried_out: bool = True,
+    ) -> Fault:
+        """Answers the next request of an API with an error. Arguments: error: its code; carried_out: whether the broker
+        does what was asked for all the same; if not, its client must be called like its transactional id."""
+        act = Act.CHANGE_ANSWER if carried_out else Act.REFUSE
+        return self._faults.add(Fault(act, api, client, port, times, False, None, self.note, error))
 
     def delay(self, seconds: float, *, client: str = "", port: int | None = None) -> Fault:
         """Every answer takes so much longer, until this is released. The log says so once."""
@@ -203,7 +218,8 @@ class _Connection:
                 fault = self._proxy._fault(request, self.port)
                 self._asked[request.correlation] = request, fault
                 if fault is None or fault.act is not Act.KEEP_REQUEST:
-                    self._broker.sendall(message)
+                    refused = fault is not None and fault.act is Act.REFUSE
+                    self._broker.sendall(for_nobody(request, message) if refused else message)
                 elif not self._send_late(message, request, fault):
                     break
 
@@ -232,6 +248,7 @@ class _Connection:
                         continue
                     if fault.act is Act.KEEP_ANSWER and not fault.kept(request):
                         break
+                    message = fault.changed(request, message)
                 if not self._client_is_cut:
                     self._client.sendall(message)
 
