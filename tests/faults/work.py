@@ -36,13 +36,17 @@ def visible_numbers(log: KafkaLog, topic: str) -> list[int]:
 class Work:
     """A member of a group that owns the only partition of `source`, and writes to `target`.
 
-    Arguments: log; writer: None: a new one of the log; preparing: makes the topics, where the log has no patience.
+    Arguments: log; writer: None: a new one of the log; preparing: makes the topics, where the log has no patience;
+    records: of `source`.
     """
 
-    def __init__(self, log: KafkaLog, writer: KafkaWriter | None = None, preparing: KafkaLog | None = None) -> None:
+    def __init__(
+        self, log: KafkaLog, writer: KafkaWriter | None = None, preparing: KafkaLog | None = None, records: int = 40
+    ) -> None:
         self.log = log
         preparing = preparing or log
-        self.source, self.target, self.group = make_topic(preparing, records=40), make_topic(preparing), fresh("group")
+        self.source, self.target = make_topic(preparing, records=records), make_topic(preparing)
+        self.group = fresh("group")
         self.partition = TopicPartition(self.source, 0)
         self.writer = writer or log.writer(fresh("writer"))
         self.attendance = Attendance(log, self.group, PATIENCE_S)

@@ -54,6 +54,21 @@ class Bounded:
             raise call.error
         return True
 
+    def ask(self, what: Callable[[], None], others_are_answered: Callable[[], bool], timeout_s: float) -> bool:
+        """Makes a call to a coordinator. Returns whether it ended; raises what it raised.
+
+        It is left behind when its time is over, and before that when the coordinator twice answers somebody else
+        meanwhile.
+        """
+        answered = 0
+
+        def gives_up(waited_s: float) -> bool:
+            nonlocal answered
+            answered += others_are_answered()
+            return answered >= 2 or waited_s >= timeout_s
+
+        return self.call(what, gives_up)
+
     def close(self) -> None:
         """Lets the thread end, as soon as it can."""
         if self._calls is not None:

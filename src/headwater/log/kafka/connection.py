@@ -21,20 +21,9 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from headwater.errors import HeadwaterError, Misuse, Unavailable
+from headwater.log.kafka.answers import Kind, kind_of
 
 logger = logging.getLogger("headwater.log.kafka")
-
-_NOT_THERE = frozenset((KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION))
-REFUSED = frozenset(
-    (
-        KafkaError.MSG_SIZE_TOO_LARGE,
-        KafkaError.RECORD_LIST_TOO_LARGE,
-        KafkaError.INVALID_TIMESTAMP,
-        KafkaError.INVALID_RECORD,
-    )
-)
-"""Answers about a record itself: the same record will be refused again."""
-
 
 PATIENCE = {"request_timeout": 600.0}
 """The admin client's own time limit, far above ours. A request of it that ran out while it waited for a group's
@@ -140,10 +129,16 @@ class Connection:
 
     def translated(self, error: KafkaError, what: str) -> HeadwaterError:
         """The error that a caller understands. Arguments: what: what was tried, on what."""
-        if error.code() in _NOT_THERE:
+        kind = kind_of(error)
+        if kind is Kind.MISSING:
             return Misuse(f"{what}: there is no such topic or partition: create it first, see `hw topics`")
-        if error.code() in REFUSED:
+        if kind is Kind.REFUSED:
             return Misuse(f"{what}: {error.str()}")
+        if kind in (Kind.FORBIDDEN, Kind.UNSUITED):
+            # The cluster is there, and what it says is the reason.
+            return Unavailable(
+                f"Kafka at {self.bootstrap} refuses {what}: {error.str()} ({error.name()}): {kind.value}"
+            )
         return self.unavailable(f"{what}: {error.str()} ({error.name()})")
 
     def metadata(self, timeout_s: float) -> Any:
@@ -230,17 +225,7 @@ def _moved(answer: object) -> bool:
 
 def passes(error: KafkaError) -> bool:
     """Whether it is only a matter of a moment: a leader or coordinator that is moving, a transaction that ends."""
-    return error.retriable() or error.code() in (
-        KafkaError.UNSTABLE_OFFSET_COMMIT,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.OFFSET_NOT_AVAILABLE,
-        KafkaError.FENCED_LEADER_EPOCH,
-        KafkaError.UNKNOWN_LEADER_EPOCH,
-        KafkaError._TRANSPORT,
-    )
+    return error.retriable() or kind_of(error) is Kind.PASSING
 
 
 @dataclass(slots=True)

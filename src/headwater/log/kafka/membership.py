@@ -22,23 +22,11 @@ from confluent_kafka import TopicPartition as KafkaPartition
 
 from headwater.errors import Misuse
 from headwater.log.kafka.administration import Administration
+from headwater.log.kafka.answers import Kind, kind_of
 from headwater.log.kafka.connection import ClientLog, Connection, Contact
 from headwater.log.kafka.reading import KafkaReader
 from headwater.log.kafka.records import Counter
 from headwater.log.port import Batch, Fenced, Positions, TopicPartition
-
-LOST = frozenset(
-    (
-        KafkaError.UNKNOWN_MEMBER_ID,
-        KafkaError.FENCED_INSTANCE_ID,
-        KafkaError.FENCED_MEMBER_EPOCH,
-        KafkaError.UNRELEASED_INSTANCE_ID,
-    )
-)
-"""Answers of the group's coordinator that mean: you are no member any more."""
-
-OUTDATED = frozenset((KafkaError.ILLEGAL_GENERATION, KafkaError.STALE_MEMBER_EPOCH, KafkaError.REBALANCE_IN_PROGRESS))
-"""Answers that mean: a member still, but the group has moved on since the fence was taken."""
 
 _SLICE_S = 0.05
 SESSION_AT_KIP_848 = "consumer.session.timeout.ms"
@@ -196,7 +184,7 @@ class KafkaMember:
         # The client takes the partitions off its own assignment after this call.
 
     def _not_committed(self, error: KafkaError) -> Exception:
-        if error.code() in LOST or error.code() in OUTDATED:
+        if kind_of(error) in (Kind.NO_MEMBER, Kind.OUTDATED):
             return Fenced(f"{self.name} could not commit in group {self.group}: {error.str()}")
         return self._connection.translated(error, f"committing in group {self.group}")
 

@@ -24,12 +24,11 @@ Report = Callable[[KafkaError | None, Message], None]
 class Written:
     """What a transaction wrote, as far as it is needed to look for it.
 
-    Arguments: id: transactional id of the writer. `complete`: whether commit was asked for at all.
+    Arguments: id: transactional id of the writer.
     """
 
     def __init__(self, id: str) -> None:
         self.id = id
-        self.complete = False
         self.first: dict[TopicPartition, int] = {}
         self.moved: dict[str, dict[TopicPartition, int]] = {}
         self._witnessed: set[tuple[str, int]] = set()
@@ -63,8 +62,10 @@ class Written:
         return self._report
 
     def _report(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            return
         offset, topic, partition = message.offset(), message.topic(), message.partition()
-        if error is None and offset is not None and topic is not None and partition is not None:
+        if offset is not None and topic is not None and partition is not None:
             self.first.setdefault(TopicPartition(topic, partition), offset)
 
 

@@ -12,10 +12,13 @@ commit is a doubt, and a doubtful producer is replaced before its next begin.
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from confluent_kafka import KafkaException, Producer
 
+from headwater.errors import Unavailable
+from headwater.log.kafka.answers import RAISED
 from headwater.log.kafka.connection import ClientLog, Connection
 from headwater.log.limits import MAX_RECORD_BYTES
 
@@ -38,27 +41,30 @@ class Turn:
 
     def begin(self) -> Producer:
         """A producer without doubts. Raises: Unavailable."""
-        if self._producer is not None:
-            self._producer.poll(0)
-            if self._log.lines != self._lines_at_end:
-                self.close()  # a line came late: it may speak of the transaction before
+        if self._producer is not None and (not self._polled(self._producer) or self._log.lines != self._lines_at_end):
+            self.close()  # a line came late: it may speak of the transaction before
         if self._producer is not None:
             try:
                 self._producer.begin_transaction()
             except KafkaException:
                 self.close()  # it failed for good while nothing was under way
-        if self._producer is None:
-            self.replace().begin_transaction()
+        producer = self._producer
+        if producer is None:
+            producer = self.replace()
+            try:
+                producer.begin_transaction()
+            except KafkaException as error:
+                self.close()
+                raise self._connection.translated(error.args[0], "beginning a transaction") from error
         self._lines_at_begin = self._log.lines
-        assert self._producer is not None
-        return self._producer
+        return producer
 
     def ended(self) -> None:
         """Commit or abort said OK. Any line that the client logged meanwhile casts a doubt."""
         assert self._producer is not None
-        self._producer.poll(0)
+        whole = self._polled(self._producer)
         self._lines_at_end = self._log.lines
-        if self._lines_at_end != self._lines_at_begin:
+        if not whole or self._lines_at_end != self._lines_at_begin:
             self.close()
 
     def replace(self) -> Producer:
@@ -77,6 +83,22 @@ class Turn:
         initialise(producer, self._connection, self._connection.options.answer_timeout_s)
         self._producer, self._lines_at_end = producer, self._log.lines
         return producer
+
+    def discard(self) -> None:
+        """Replaces it if the cluster can be reached: that aborts what is open. Else its time-out does, or the next
+        begin."""
+        self.close()
+        if self._connection.answers(1.0):
+            with contextlib.suppress(Unavailable):
+                self.replace()
+
+    def _polled(self, producer: Producer) -> bool:
+        """Lets its log lines in. Returns whether it can go on: what is fatal to it comes out here, too."""
+        try:
+            producer.poll(0)
+        except RAISED:
+            return False
+        return True
 
     def close(self) -> None:
         # The client ends with its last reference, without waiting for what is under way.

@@ -1,38 +1,37 @@
 """Transactions: two producers in turn behind one writer, and the truth after a doubt.
 
     begin ─► append: delivery reports give offsets ─► write ─► offsets with the fence ─► commit
-      any failure before commit: not committed; the producer is replaced, which aborts what it left open
-      any failure of commit:     the producer is replaced, then what was written is looked for
 
-Why two, and why replace: see `producers`.
+What every answer leads to stands in two tables: `life` (is the call made again, is the producer replaced, what does
+the log say of it then) and `answers` (what is told when nothing was written). Here are the calls that they decide
+about. Why two producers, and why one is replaced: see `producers`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka._types import HeadersType
 
-from headwater.errors import HeadwaterError, Misuse, Unavailable
+from headwater.errors import HeadwaterError, Misuse
 from headwater.log.kafka.administration import Administration
+from headwater.log.kafka.answers import AFTER_NOTHING, RAISED, Tells, error_behind, kind_of
 from headwater.log.kafka.appending import check
 from headwater.log.kafka.bounded import Bounded
-from headwater.log.kafka.connection import REFUSED, Connection, KafkaOptions
-from headwater.log.kafka.membership import LOST, KafkaFence
+from headwater.log.kafka.connection import Connection, KafkaOptions
+from headwater.log.kafka.life import Life, Signal, State, signal_of, signal_of_share
+from headwater.log.kafka.membership import KafkaFence
 from headwater.log.kafka.outcome import Outcome, Written
 from headwater.log.kafka.producers import Turn
 from headwater.log.port import Aborted, Fence, Fenced, NewRecord, Positions, Torn, Transaction, Undecided
 
-_FENCED_PRODUCER = frozenset((KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH))
-
 
 class _Broken(Exception):
-    """The client refused a step of the transaction."""
+    """A step of the transaction failed for good."""
 
     def __init__(self, error: KafkaError, step: str) -> None:
         super().__init__(f"{step}: {error.str()} ({error.name()})")
@@ -59,12 +58,13 @@ class KafkaTransaction:
         self._commit_s = options.transaction_timeout_s + options.answer_timeout_s
         self._producer: Producer | None = None
         self._failed: KafkaError | None = None
+        self.life = Life(id)
         self.written = Written(id)
         self.fence: KafkaFence | None = None
 
     @property
     def empty(self) -> bool:
-        return self._producer is None
+        return self.life.state is State.NEW
 
     def append(self, records: Sequence[NewRecord]) -> list[int]:
         if not records:
@@ -83,9 +83,11 @@ class KafkaTransaction:
         for record in records:
             # Within a partition reports come in the order of writing.
             reported.setdefault((record.topic, record.partition), [])
-        self._produce(records, on_delivery)
-        self._flush()
-        self.written.records(reported)
+        try:
+            self._produce(records, on_delivery)
+            self._flush()
+        finally:
+            self.written.records(reported)  # also what came before it failed: it is looked for then
         next_of = {partition: iter(offsets) for partition, offsets in reported.items()}
         return [next(next_of[record.topic, record.partition]) for record in records]
 
@@ -100,44 +102,59 @@ class KafkaTransaction:
         if not isinstance(fence, KafkaFence):
             raise Misuse("positions need the fence that the member of this log gave")
         fence.check(group, positions)
-        producer = self._started()
+        producer = self._sending()
         self.fence = fence
         self.written.positions(group, positions)
         # The committer's id travels with the position: who finds it pending later knows whom to end.
         wanted = [KafkaPartition(topic, partition, at, self._id) for (topic, partition), at in positions.items()]
-        call = partial(producer.send_offsets_to_transaction, wanted, fence.metadata, self._answer_s)
-        self._repeat(lambda: self._within_time(group, call), "positions")
+        send = partial(producer.send_offsets_to_transaction, wanted, fence.metadata, self._answer_s)
+        answers = partial(self._administration.group_answers, group)
+
+        def call() -> None:
+            if not self._bounded.ask(send, answers, self._answer_s):
+                raise self._broken(KafkaError(KafkaError._TIMED_OUT, retriable=True), "positions")
+
+        self._repeat(call, "positions")
 
     def commit(self) -> None:
         """Raises: _Broken."""
         if self._failed is not None:
-            raise _Broken(self._failed, "writing")
+            raise self._broken(self._cause(self._failed), "writing")
+        self.life.on(Signal.COMMIT)
         producer = self._started()
-        self.written.complete = True
         # With -1 the client would wait for ever for a coordinator that takes requests and never answers. A time-out may
         # leave client and cluster apart, so this producer is used no more after one.
         self._repeat(lambda: producer.commit_transaction(self._commit_s), "commit")
 
-    def aborts(self) -> bool:
-        """Aborts, and says whether that was without any doubt."""
+    def give_up(self) -> State:
+        """Aborts what is open, and says what came of it."""
+        state = self.life.on(Signal.GIVE_UP)
+        if state is not State.ABORTING:
+            return state
         try:
             # An abort that overtakes the first record is an error to the cluster: all is written first.
             if self._started().flush(self._answer_s) or self._failed is not None:
-                return False
+                return self.life.on(Signal.OUT_OF_TIME)
             self._started().abort_transaction(self._answer_s)
-        except KafkaException:
-            return False
-        return True
+        except RAISED as error:
+            return self.life.on(signal_of(error_behind(error), in_time=False))
+        return self.life.on(Signal.OK)
+
+    def _sending(self) -> Producer:
+        """The producer, for a step before commit. Takes it, and begins, at the first."""
+        if self.life.state is State.NEW:
+            self._producer = self._begin()
+        self.life.on(Signal.SEND)
+        return self._started()
 
     def _started(self) -> Producer:
-        if self._producer is None:
-            self._producer = self._begin()
+        assert self._producer is not None
         return self._producer
 
     def _produce(
         self, records: Sequence[NewRecord], on_delivery: Callable[[KafkaError | None, Message], None] | None
     ) -> None:
-        produce, witness = self._started().produce, self.written.witness
+        produce, witness = self._sending().produce, self.written.witness
         for record in records:
             topic, partition, key, value = record.topic, record.partition, record.key, record.value
             given, timestamp_ms = record.headers, record.timestamp_ms
@@ -149,37 +166,47 @@ class KafkaTransaction:
             except BufferError:
                 self._flush()
                 produce(topic, value, key, partition, report, timestamp=timestamp_ms or 0, headers=headers)
-            except KafkaException as error:
-                raise _Broken(error.args[0], f"writing to {topic}/{partition}") from error
+            except RAISED as error:
+                raise self._broken(error_behind(error), f"writing to {topic}/{partition}") from error
 
     def _flush(self) -> None:
-        left = self._started().flush(self._answer_s)
-        if self._failed is not None or left:
-            raise _Broken(self._failed or KafkaError(KafkaError._MSG_TIMED_OUT), "writing")
+        try:
+            left = self._started().flush(self._answer_s)
+        except RAISED as error:
+            raise self._broken(error_behind(error), "writing") from error
+        if self._failed is not None:
+            raise self._broken(self._cause(self._failed), "writing")
+        if left:
+            raise self._broken(KafkaError(KafkaError._MSG_TIMED_OUT, retriable=True), "writing")
 
-    def _within_time(self, group: str, call: Callable[[], None]) -> None:
-        """Makes a call to a group's coordinator. Left behind when its time is over, and before that when the
-        coordinator twice answers somebody else meanwhile. Raises: _Broken, KafkaException."""
-        answered = 0
-
-        def gives_up(waited_s: float) -> bool:
-            nonlocal answered
-            answered += self._administration.group_answers(group)
-            return answered >= 2 or waited_s >= self._answer_s
-
-        if not self._bounded.call(call, gives_up):
-            raise _Broken(KafkaError(KafkaError._TIMED_OUT), "positions")
+    def _cause(self, error: KafkaError) -> KafkaError:
+        """Of a record that was only thrown out of a transaction that had failed: what that failed with."""
+        if error.code() == KafkaError._PURGE_QUEUE:
+            try:
+                self._started().begin_transaction()  # refused, and the refusal says why
+            except RAISED as failed:
+                return error_behind(failed)
+        return error
 
     def _repeat(self, call: Callable[[], None], step: str) -> None:
         """The same call again while the client says that this may help. Raises: _Broken."""
         deadline = time.monotonic() + self._answer_s
+        repeated = self.life.state
         while True:
             try:
-                return call()
-            except KafkaException as error:
-                reason = error.args[0]
-                if reason.txn_requires_abort() or not reason.retriable() or time.monotonic() > deadline:
-                    raise _Broken(reason, step) from error
+                call()
+            except RAISED as raised:
+                error = error_behind(raised)
+                if self.life.on(signal_of(error, time.monotonic() <= deadline)) is not repeated:
+                    raise _Broken(error, step) from raised
+            else:
+                self.life.on(Signal.OK)
+                return
+
+    def _broken(self, error: KafkaError, step: str) -> _Broken:
+        """Of a step that is not made again, whatever the client says."""
+        self.life.on(signal_of(error, in_time=False))
+        return _Broken(error, step)
 
 
 class KafkaWriter:
@@ -205,8 +232,7 @@ class KafkaWriter:
         except _Broken as broken:
             self._recover(turn, transaction, broken)
         except BaseException:
-            if not transaction.empty:
-                self._abandon(turn, transaction)
+            self._give_up(turn, transaction)
             raise
         else:
             turn.ended()
@@ -220,59 +246,60 @@ class KafkaWriter:
     def _transaction(self, turn: Turn) -> KafkaTransaction:
         return KafkaTransaction(turn.begin, turn.id, self._administration, self._bounded, self._connection.options)
 
-    def _abandon(self, turn: Turn, transaction: KafkaTransaction) -> None:
+    def _give_up(self, turn: Turn, transaction: KafkaTransaction) -> None:
         """Aborts what is open. Where that does not go smoothly the producer is replaced, which aborts it too."""
-        if transaction.aborts():
+        state = transaction.give_up()
+        if state is State.ABORTED:
             turn.ended()
-            return
-        turn.close()
-        if self._connection.answers(1.0):
-            # Where this fails, the cluster's time-out aborts it, or the next begin.
-            with contextlib.suppress(Unavailable):
-                turn.replace()
+        elif state is not State.NEW:
+            turn.discard()
 
     def _recover(self, turn: Turn, transaction: KafkaTransaction, broken: _Broken) -> None:
-        """Finds out what became of a transaction that a step of failed. Returns when it was committed after
-        all; raises what is true otherwise."""
-        written = transaction.written
+        """Finds out what became of it. Returns when it was committed after all; raises what is true otherwise."""
+        life, written = transaction.life, transaction.written
         try:
             turn.replace()
+            life.on(Signal.REPLACED)
             # Also of one that was never to be committed: an EndTxn of an earlier one, late, would have done it.
-            shown = self._outcome.of(written)
+            state = life.on(signal_of_share(self._outcome.of(written)))
         except HeadwaterError as error:
+            life.on(Signal.UNREACHABLE)
             turn.close()
             if not written.nothing:
                 raise Undecided(f"{error}; the transaction ({broken}) may have been carried out") from error
             raise
-        if shown == 1.0 and written.complete:
+        if state is State.COMMITTED:
             return
-        if shown > 0.0:
+        if state is State.TORN:
             raise Torn(f"only a part of a transaction is visible ({broken}): {written}")
-        raise self._verdict(turn, transaction, broken) from broken
+        raise self._nothing_written(turn, transaction, broken) from broken
 
-    def _verdict(self, turn: Turn, transaction: KafkaTransaction, broken: _Broken) -> HeadwaterError:
-        """Nothing was written: why, in the port's words."""
-        code = broken.error.code()
-        if code in REFUSED or code == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            return self._connection.translated(broken.error, broken.step)
-        if code in LOST:
-            return Fenced(f"{broken}; nothing was written")
-        fence = transaction.fence
-        if fence is not None and code in _FENCED_PRODUCER and not self._holds(turn, transaction):
+    def _nothing_written(self, turn: Turn, transaction: KafkaTransaction, broken: _Broken) -> HeadwaterError:
+        """Why, in the port's words."""
+        tells = AFTER_NOTHING[kind_of(broken.error)]
+        if tells is Tells.FENCED_IF_NOT_HELD:
+            held = transaction.fence is None or self._holds(turn, transaction)
+            tells = Tells.ABORTED if held else Tells.FENCED
+        if tells is Tells.ABORTED:
+            return Aborted(f"{broken}; nothing was written")
+        if tells is Tells.FENCED:
             return Fenced(f"{broken}; the partitions belong to another member now, nothing was written")
-        return Aborted(f"{broken}; nothing was written")
+        return self._connection.translated(broken.error, broken.step)
 
     def _holds(self, turn: Turn, transaction: KafkaTransaction) -> bool:
-        """Whether the group still accepts the fence: asked in a transaction that is aborted in any case. A
-        producer alone may be out because its time ran out, and then the member still owns its partitions."""
+        """Whether the group still knows the member of the fence: asked in a transaction that is aborted in any
+        case. A producer alone may be out because its time ran out, and then the member still owns its partitions."""
         trial = self._transaction(turn)
         try:
             assert transaction.fence is not None
             for group, positions in transaction.written.moved.items():
                 trial.positions(group, positions, transaction.fence)
-        except (Fenced, _Broken):
+        except Fenced:
             return False
+        except _Broken as broken:
+            # A group that only moved on, or does not answer now, leaves the member its partitions: if it were told
+            # otherwise it would wait for ever for an assignment that nobody has a reason to make.
+            return AFTER_NOTHING[kind_of(broken.error)] not in (Tells.FENCED, Tells.FENCED_IF_NOT_HELD)
         finally:
-            if not trial.empty:
-                self._abandon(turn, trial)
+            self._give_up(turn, trial)
         return True

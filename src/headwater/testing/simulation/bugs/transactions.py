@@ -63,6 +63,7 @@ def b_begins_before_a_is_committed() -> Iterator[None]:
             fill(transaction)
         except _Broken as broken:
             self._recover(turn, transaction, broken)
+            return
         if transaction.empty:
             return
 
