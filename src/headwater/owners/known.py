@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from headwater.errors import Failed, HeadwaterError
 from headwater.log.port import Positions
 from headwater.owners.arriving import Arrived
+from headwater.owners.life import Lives, Signal
 from headwater.owners.partition import PartitionMemory
 from headwater.owners.state_record import Entry, decode_value
 from headwater.owners.steps import StepMaker
@@ -26,48 +27,62 @@ LIVE_ENTRIES = 50_000
 class Knowledge:
     """Arguments: maker: makes entries of state records.
 
-    `memories`: by partition. `failures`: why a partition is stopped. `lost`: partitions whose memory was in doubt.
+    `memories`: by partition. `failures`: why a partition is stopped. `lives`: where each stands; what is known of one
+    changes only with it, so every method here that changes something is a signal to it.
     """
 
     def __init__(self, maker: StepMaker) -> None:
         self._maker, self._entity = maker, maker.entity
         self.memories: dict[int, PartitionMemory] = {}
         self.failures: dict[int, str] = {}
-        self.lost: set[int] = set()
+        self.lives = Lives(maker.entity)
         self._live: dict[tuple[int, bytes], Entry] = {}
+
+    def assigned(self, partitions: Iterable[int]) -> None:
+        """Of partitions that are going to be read back: whatever is known of them may be old."""
+        self._drop(partitions, Signal.ASSIGNED)
 
     def restored(self, memories: Mapping[int, PartitionMemory]) -> None:
         """Partitions as they were read back."""
-        self.lost.difference_update(memories)
-        self.memories.update(memories)
         for partition, memory in memories.items():
+            self.lives.on(partition, Signal.RESTORED)
+            self.memories[partition] = memory
             if memory.stopped is not None:
                 self.stop(partition, memory.stopped)
 
     def stop(self, partition: int, why: str) -> None:
         """Nothing is decided in the partition from now on; its commands wait, and the others go on."""
+        self.lives.on(partition, Signal.BAD_DATA)
         logger.error("%s: partition %d is stopped: %s", self._entity, partition, why)
         self.memories[partition].stopped = self.failures[partition] = why
 
     def forget(self, partitions: Iterable[int]) -> None:
         """Of partitions that are owned no longer."""
-        gone = set(partitions)
-        for partition in gone:
-            self.memories.pop(partition, None)
-            self.failures.pop(partition, None)
-        self.lost -= gone
-        self._live = {key: entry for key, entry in self._live.items() if key[0] not in gone}
+        self._drop(partitions, Signal.REVOKED)
+
+    def begin(self, partitions: Iterable[int]) -> None:
+        """Commands of these partitions are decided and written."""
+        for partition in partitions:
+            self.lives.on(partition, Signal.TAKEN)
 
     def lose(self, partitions: Iterable[int]) -> None:
         """Of partitions where something may have been written that is not known here."""
-        doubtful = set(partitions)
-        self.forget(doubtful)
-        self.lost |= doubtful
+        self._drop(partitions, Signal.IN_DOUBT)
 
-    def undo(self, work: Iterable[Arrived]) -> None:
+    def _drop(self, partitions: Iterable[int], signal: Signal) -> None:
+        gone = set(partitions)
+        for partition in gone:
+            self.lives.on(partition, signal)
+            self.memories.pop(partition, None)
+            self.failures.pop(partition, None)
+        self._live = {key: entry for key, entry in self._live.items() if key[0] not in gone}
+
+    def undo(self, work: Iterable[Arrived], partitions: Iterable[int]) -> None:
         """What was decided in memory for these commands and was not written."""
         for arrived in work:
             self._live.pop((arrived.partition, arrived.key), None)
+        for partition in partitions:
+            self.lives.on(partition, Signal.NOT_WRITTEN)
 
     def keep(self, outgoing: Outgoing, positions: Positions) -> None:
         """What is known after a commit."""
@@ -75,6 +90,7 @@ class Knowledge:
             if record.key is not None and record.value is not None:
                 self.memories[record.partition].keep(record.key, record.value)
         for tp, position in positions.items():
+            self.lives.on(tp.partition, Signal.COMMITTED)
             self.memories[tp.partition].next_command = position
         if len(self._live) > LIVE_ENTRIES:
             for stale in list(self._live)[: len(self._live) - LIVE_ENTRIES // 2]:

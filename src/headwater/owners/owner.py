@@ -24,9 +24,7 @@ from headwater.log.port import (
     Positions,
     Record,
     TopicPartition,
-    Torn,
     Transaction,
-    Undecided,
 )
 from headwater.log.topology import commands_topic, events_topic, owners_group
 from headwater.owners.ahead import Ahead
@@ -35,6 +33,7 @@ from headwater.owners.door import Door
 from headwater.owners.envelopes import Moment
 from headwater.owners.giving_way import GivingWay
 from headwater.owners.known import Knowledge
+from headwater.owners.life import Signal, State, signal_of
 from headwater.owners.rebuilding import Rewriting, bring_up_to_date
 from headwater.owners.restore import foreign_event, restore
 from headwater.owners.steps import Step, StepMaker
@@ -84,6 +83,8 @@ class Owner:
     def assigned(self, partitions: Sequence[TopicPartition]) -> Positions:
         """Restores the partitions, and folds states of other code anew. Raises: Unavailable. Misuse: nothing can."""
         numbers = [tp.partition for tp in partitions]
+        with self._door:
+            self._known.assigned(numbers)
         memories = restore(
             self._log, self.entity, self.group, numbers, self._count, self._with_events, self._environment
         )
@@ -109,32 +110,35 @@ class Owner:
         self._giving_way.look(self._known.memories)
         with self._door:
             self._fence = fence
-            if self._known.lost & {tp.partition for tp in batch.reached}:
+            if any(self._state_of(tp.partition) is State.DOUBTFUL for tp in batch.reached):
                 raise Aborted("what was known of a partition is in doubt; it is restored")
-            work, positions = self._accept(batch)
+            work, positions, stopped = self._accept(batch)
             batch.records.clear()  # what is needed of them was taken: thousands of messages less to keep meanwhile
             if positions:
-                self._carry_out(work, positions, fence)
+                self._carry_out(work, positions, fence, stopped)
             self._rewriting.go_on(self._known.memories, fence)
 
-    def _accept(self, batch: Batch) -> tuple[list[Arrived], dict[TopicPartition, int]]:
-        """The commands of a batch, and how far each partition goes: a bad record stops its partition there."""
-        positions = dict(batch.reached)
+    def _accept(self, batch: Batch) -> tuple[list[Arrived], dict[TopicPartition, int], dict[int, str]]:
+        """The commands of a batch, how far each partition goes, and which of them stop there, since a bad record
+        comes next, and why."""
+        positions = {tp: at for tp, at in batch.reached.items() if self._state_of(tp.partition) is State.ACTIVE}
+        begins = {tp.partition: self._known.memories[tp.partition].next_command for tp in positions}
         work: list[Arrived] = []
+        stopped: dict[int, str] = {}
         for record in batch.records:
-            memory = self._known.memories.get(record.partition)
-            if memory is None or memory.stopped is not None or record.offset < memory.next_command:
+            begin = begins.get(record.partition)
+            if begin is None or record.offset < begin:
                 continue
             try:
                 work.append(self._read(record))
             except BadData as error:
-                self._known.stop(record.partition, str(error))
+                del begins[record.partition]
+                stopped[record.partition] = str(error)
                 positions[TopicPartition(record.topic, record.partition)] = record.offset
-        for tp in batch.reached:
-            memory = self._known.memories.get(tp.partition)
-            if memory is None or (memory.stopped is not None and positions[tp] == batch.reached[tp]):
-                del positions[tp]
-        return work, positions
+        return work, positions, stopped
+
+    def _state_of(self, partition: int) -> State:
+        return self._known.lives.of(partition)
 
     def _read(self, record: Record) -> Arrived:
         arrived = from_record(record)
@@ -179,14 +183,13 @@ class Owner:
         ready = [one for one in work if self._can_take(one)]
         if not ready:
             return
-        positions = {
-            TopicPartition(self._commands, p): self._known.memories[p].next_command
-            for p in {one.partition for one in ready}
-        }
+        memories = self._known.memories
+        owned = {one.partition for one in ready}
+        positions = {TopicPartition(self._commands, p): memories[p].next_command for p in owned}
         failure: HeadwaterError
         for _ in range(ATTEMPTS):
             try:
-                self._carry_out(ready, dict(positions), self._fence)
+                self._carry_out(ready, dict(positions), self._fence, {})
                 return
             except Aborted as error:
                 failure = error  # nothing of it is there: an embedded log tears nothing
@@ -201,26 +204,32 @@ class Owner:
         answer_all(ready, failure)
 
     def _can_take(self, arrived: Arrived) -> bool:
-        memory = self._known.memories.get(arrived.partition)
-        if memory is not None and memory.stopped is None and self._fence is not None:
+        if self._state_of(arrived.partition) is State.ACTIVE and self._fence is not None:
             return True
         if arrived.answer is not None:
-            arrived.answer(NotMine(self.entity, arrived.partition, memory.stopped if memory else None))
+            arrived.answer(NotMine(self.entity, arrived.partition, self.failures.get(arrived.partition)))
         return False
 
     # --- carrying out
 
-    def _carry_out(self, work: Sequence[Arrived], positions: dict[TopicPartition, int], fence: Fence) -> None:
-        """Decides the commands, commits the outcome, then answers. The lock is held."""
-        stopped: dict[int, str] = {}
+    def _carry_out(
+        self, work: Sequence[Arrived], positions: dict[TopicPartition, int], fence: Fence, stopped: dict[int, str]
+    ) -> None:
+        """Decides the commands, commits the outcome, then answers. The lock is held.
+
+        Arguments: stopped: why partitions stop behind these commands; those that stop before are added.
+        """
+        partitions = [tp.partition for tp in positions]
         try:
+            self._known.begin(partitions)
             steps = self._decide(work, positions, stopped)
             outgoing = self._write(steps, positions, fence)
             self._known.keep(outgoing, positions)
         except BaseException as error:
-            self._known.undo(work)
-            if not _surely_nothing_written(error):
-                self._known.lose(tp.partition for tp in positions)
+            if signal_of(error) is Signal.NOT_WRITTEN:
+                self._known.undo(work, partitions)
+            else:
+                self._known.lose(partitions)
             raise
         for partition, why in stopped.items():
             self._known.stop(partition, why)
@@ -238,18 +247,20 @@ class Owner:
         self, work: Sequence[Arrived], positions: dict[TopicPartition, int], stopped: dict[int, str]
     ) -> list[Step]:
         """The steps of the commands; what must not be skipped stops its partition before it, and the others go on."""
+        halted: dict[int, str] = {}
         now = Moment.of(self._environment.now())
         carry_out, entry_of = self._maker.carry_out, self._known.entry
         steps: list[Step] = []
         for arrived in work:
-            if arrived.partition in stopped:
+            if arrived.partition in halted:
                 continue
             try:
                 steps.append(carry_out(entry_of(arrived.partition, arrived.key), arrived, now))
             except (BadData, Failed) as error:
-                stopped[arrived.partition] = str(error)
+                halted[arrived.partition] = str(error)
                 if arrived.offset >= 0:
                     positions[TopicPartition(self._commands, arrived.partition)] = arrived.offset
+        stopped.update(halted)
         return steps
 
     def _write(self, steps: Sequence[Step], positions: Positions, fence: Fence) -> Outgoing:
@@ -280,11 +291,6 @@ class Owner:
                 memory.verify(span.last + 1)
             else:
                 self._known.stop(partition, str(foreign))
-
-
-def _surely_nothing_written(error: BaseException) -> bool:
-    """Whether the log says so. What interrupts this thread may come after the commit."""
-    return isinstance(error, HeadwaterError) and not isinstance(error, Torn | Undecided)
 
 
 def answer_all(commands: Sequence[Arrived], error: HeadwaterError) -> None:
