@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from headwater.log.kafka import KafkaLog, appending
 from headwater.log.port import Aborted, Transaction
@@ -146,3 +147,25 @@ def test_without_numbers_of_the_producer_it_is_there_twice(
 
     monkeypatch.setattr(appending, "Producer", plain)
     assert append_without_an_answer(log, proxy) == [0, 1, 1, 2]
+
+
+def test_appends_go_on_with_a_new_producer_when_one_fails_for_good(
+    log: KafkaLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is fatal to a client comes out of the call that lets it report, as one or the other exception."""
+    failures: list[Exception] = [KafkaException(KafkaError(KafkaError._FATAL)), SystemError("returned NULL")]
+
+    class Failing(Producer):
+        def poll(self, timeout: float = -1) -> int:
+            reported = super().poll(timeout)
+            if reported and failures:
+                raise failures.pop()
+            return reported
+
+    monkeypatch.setattr(appending, "Producer", Failing)
+    topic = make_topic(log)
+    with ThreadPoolExecutor(1) as appends:
+        for number in range(3):
+            appends.submit(log.append, numbered(topic, 0, [number])).result(20)
+    assert not failures
+    assert visible_numbers(log, topic) == [0, 1, 2]

@@ -17,7 +17,7 @@ from headwater.errors import HeadwaterError, Unavailable, Unknown
 from headwater.testing.audit import Journal, RecordedShop
 from tests.faults.run.bank import ACCOUNTS, Account, AccountCommand, PaidIn, PayIn, PayOut, SendMoney
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 8.0
 ATTEMPTS = 12
 """How often a command without an answer is sent again, under its id."""
 PAUSE_S = 0.2

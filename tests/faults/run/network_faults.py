@@ -111,7 +111,7 @@ def commit_past_the_next(scene: Scene, chance: random.Random) -> Iterator[str]:
 KINDS = [
     Kind("connections cut", all_cut),
     Kind("broker out of reach", broker_apart, 3, 9),
-    Kind("owner cut off past its session", owner_cut_off, SESSION_S + 2, 3 * SESSION_S),
+    Kind("owner cut off past its session", owner_cut_off, SESSION_S + 2, 2 * SESSION_S),
     Kind("answers to writers delayed", owners_are_slow, 3, 8),
     Kind("all answers delayed", everybody_is_slow, 3, 8),
     *(Kind(f"answers of {name_of(api)} lost", partial(answers_lost, api), 0, 2) for api in LOST_OR_LATE),

@@ -111,6 +111,6 @@ KINDS = [
     Kind("owner killed at any time", killed_at_any_time, 0, 5),
     Kind("all owners killed", all_killed, 0, 3),
     Kind("owner frozen within its session", frozen, SESSION_S / 4, SESSION_S / 2),
-    Kind("owner frozen past its session", frozen, SESSION_S + 2, 3 * SESSION_S),
+    Kind("owner frozen past its session", frozen, SESSION_S + 2, 2 * SESSION_S),
     Kind("rebalance storm", storm),
 ]

@@ -28,7 +28,7 @@ from tests.faults.run.watching import Watcher
 
 KINDS: list[Kind] = [*broker_faults.KINDS, *network_faults.KINDS, *owner_faults.KINDS]
 CLIENTS = 5
-SERVED_S = 90.0
+SERVED_S = 120.0
 """How long after a fault it may take until every partition serves again."""
 
 

@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from headwater.errors import HeadwaterError
 from headwater.log.kafka.administration import Administration
-from headwater.log.kafka.connection import ClientLog, Connection
+from headwater.log.kafka.connection import ClientLog, Connection, logger
 from headwater.log.limits import MAX_RECORD_BYTES, check_partition, check_size
 from headwater.log.port import NewRecord, OnDone, Undecided
 
@@ -53,6 +53,7 @@ class Appender:
         self._connection, self._administration = connection, administration
         self._lock = threading.Lock()
         self._producer: Producer | None = None
+        self._leaving: list[Producer] = []
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
 
@@ -73,7 +74,9 @@ class Appender:
                 all_there.set()
 
         self.append_nowait(records, on_done)
-        all_there.wait()
+        # Every record is reported within the client's own time limit; of one whose report got lost nothing is known.
+        if not all_there.wait(2 * self._connection.options.answer_timeout_s):
+            raise self._unconfirmed(f"{missing[0]} of {len(records)} record(s)")
         if failures:
             raise failures[0]
         return offsets
@@ -98,7 +101,7 @@ class Appender:
                     break
                 except BufferError:
                     # Too much is under way: reports are served here until there is room.
-                    producer.poll(0.1)
+                    self._reports(producer, 0.1)
                 except KafkaException as error:
                     failure = self.failure(error.args[0], f"{record.topic}/{record.partition}")
                     if index == 0:
@@ -108,13 +111,16 @@ class Appender:
 
     def failure(self, error: KafkaError, where: str) -> HeadwaterError:
         if error.fatal():
-            self._discard()
+            self._discard(self._producer)
         if error.code() == KafkaError._MSG_TIMED_OUT:
-            return Undecided(
-                f"Kafka at {self._connection.bootstrap} did not confirm a record for {where} within "
-                f"{self._connection.options.answer_timeout_s:g} s; it may have been written"
-            )
+            return self._unconfirmed(f"a record for {where}")
         return self._connection.translated(error, f"appending to {where}")
+
+    def _unconfirmed(self, what: str) -> Undecided:
+        return Undecided(
+            f"Kafka at {self._connection.bootstrap} did not confirm {what} within "
+            f"{self._connection.options.answer_timeout_s:g} s; it may have been written"
+        )
 
     def close(self) -> None:
         self._closing.set()
@@ -146,17 +152,33 @@ class Appender:
                 self._thread.start()
             return self._producer
 
-    def _discard(self) -> None:
-        """A producer with a fatal error can only be replaced."""
+    def _discard(self, producer: Producer | None) -> None:
+        """A producer with a fatal error can only be replaced. What it still has to report is waited for."""
         with self._lock:
-            self._producer = None
+            if producer is not None and self._producer is producer:
+                self._producer = None
+                self._leaving.append(producer)
 
     def _serve(self) -> None:
+        """Lets the producers report. What is fatal to one comes out of this call, too, and must not end the thread:
+        then nobody would ever be told anything."""
         while not self._closing.is_set():
-            producer = self._producer
+            with self._lock:
+                self._leaving = leaving = [producer for producer in self._leaving if len(producer)]
+                producer = self._producer
+            for one in leaving:
+                self._reports(one, 0)
             if producer is None:
                 self._closing.wait(0.01)
             else:
-                producer.poll(0.1)
-        if self._producer is not None:
-            self._producer.flush(self._connection.options.answer_timeout_s)
+                self._reports(producer, 0.1)
+        with contextlib.suppress(KafkaException, SystemError):
+            if self._producer is not None:
+                self._producer.flush(self._connection.options.answer_timeout_s)
+
+    def _reports(self, producer: Producer, timeout_s: float) -> None:
+        try:
+            producer.poll(timeout_s)
+        except (KafkaException, SystemError) as error:
+            logger.warning("the producer that appends is replaced: %s", error)
+            self._discard(producer)
