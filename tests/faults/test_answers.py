@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from headwater.log.kafka import KafkaLog, appending
+from headwater.log.kafka import KafkaLog, appending, connection
 from headwater.log.port import Aborted, Transaction
 from headwater.testing import eventually
 from headwater.testing.conformance.log.waiting import make_topic, numbered
@@ -91,6 +91,18 @@ def test_a_connection_that_was_closed_does_not_make_a_group_unavailable(open_log
     assert work.position == 30
     assert work.log.groups([work.group])
     assert time.monotonic() - started < 5
+
+
+def test_where_all_answers_are_slow_the_first_client_that_was_asked_is_still_listened_to(
+    open_log: OpenLog, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each new one would begin anew: to find the brokers takes it several answers."""
+    log = open_log(answer_timeout_s=4, connect_timeout_s=10)
+    topic = make_topic(log)
+    monkeypatch.setattr(connection, "_FIRST_PATIENCE_S", 0.25)
+    log._connection._admin = None
+    proxy.delay(0.5, client="headwater@")
+    assert log._administration.topic_id(topic)
 
 
 def test_positions_of_groups_are_never_asked_for_through_the_admin_client(log: KafkaLog, proxy: Proxy) -> None:

@@ -12,10 +12,12 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
@@ -107,6 +109,7 @@ class Connection:
         # Part of transactional and client ids: tells this process from its predecessors under the same name.
         self.process = uuid.uuid4().hex[:12]
         self._admin: AdminClient | None = None
+        self._retired: deque[AdminClient] = deque(maxlen=8)
         self._knock()
         self.cluster_id: str = self.metadata(options.connect_timeout_s).cluster_id
 
@@ -165,19 +168,21 @@ class Connection:
         Raises: Unavailable: no answer in time.
         """
         deadline = time.monotonic() + self.options.answer_timeout_s
-        patience_s = _FIRST_PATIENCE_S
+        patience_s, asked = _FIRST_PATIENCE_S, list[_Asked]()
         while True:
             admin = self._administrator()
-            try:
-                answers = _answers(request(admin), min(deadline, time.monotonic() + patience_s))
+            asked.append(_Asked(admin, request(admin)))
+            # The earlier ones may answer yet: where all is slow, a new client needs longer than the one before it.
+            answered = _first(asked, min(deadline, time.monotonic() + patience_s))
+            if answered is not None:
+                answers = _answers(answered.futures)
                 if any(map(_moved, answers.values())):
-                    self._forget(admin)
+                    self._forget(answered.admin)
                 return answers
-            except TimeoutError as error:
-                self._forget(admin)
-                if time.monotonic() >= deadline:
-                    raise self.unavailable(f"{what}: no answer in {self.options.answer_timeout_s:g} s") from error
-                patience_s *= 2
+            self._forget(admin)
+            if time.monotonic() >= deadline:
+                raise self.unavailable(f"{what}: no answer in {self.options.answer_timeout_s:g} s")
+            patience_s *= 2
 
     def _administrator(self) -> AdminClient:
         if self._admin is None:
@@ -186,9 +191,11 @@ class Connection:
         return self._admin
 
     def _forget(self, admin: AdminClient) -> None:
-        """The next question goes to a new client."""
+        """The next question goes to a new client. The old one is kept for a while: if it ended with its last reference
+        in the thread in which it tells an answer, that would end the whole process."""
         if self._admin is admin:
             self._admin = None
+            self._retired.append(admin)
 
     def _knock(self) -> None:
         """A refused connection is known at once; librdkafka would try until its time is over."""
@@ -206,12 +213,33 @@ class Connection:
         raise self.unavailable("; ".join(refusals))
 
 
-def _answers(futures: Mapping[Any, Any], deadline: float) -> dict[Any, Any]:
-    """Raises: TimeoutError: they are not all there in time."""
+class _Asked(NamedTuple):
+    """A question, and the client that it was given to."""
+
+    admin: AdminClient
+    futures: Mapping[Any, Future[Any]]
+
+
+def _first(asked: Sequence[_Asked], deadline: float) -> _Asked | None:
+    """The first that is answered; None: not in time."""
+    while True:
+        pending: list[Future[Any]] = []
+        for one in asked:
+            open_ = [future for future in one.futures.values() if not future.done()]
+            if not open_:
+                return one
+            pending += open_
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            return None
+        wait(pending, left_s, FIRST_COMPLETED)
+
+
+def _answers(futures: Mapping[Any, Future[Any]]) -> dict[Any, Any]:
     answers: dict[Any, Any] = {}
     for subject, future in futures.items():
         try:
-            answers[subject] = future.result(timeout=max(0.0, deadline - time.monotonic()))
+            answers[subject] = future.result()
         except KafkaException as error:
             answers[subject] = error.args[0]
     return answers
