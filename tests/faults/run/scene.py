@@ -27,7 +27,9 @@ T = TypeVar("T")
 OWNERS = 3
 SESSION_S = 5.0
 """After so long without a sign of life an owner is replaced."""
-LIMITS = f"session_timeout_s={SESSION_S:g}&transaction_timeout_s=8&answer_timeout_s=8&poll_timeout_s=20&connect_timeout_s=20"
+LIMITS = (
+    f"session_timeout_s={SESSION_S:g}&transaction_timeout_s=8&answer_timeout_s=8&poll_timeout_s=20&connect_timeout_s=20"
+)
 DISK_BYTES = 400_000_000
 SMALL = 3
 """The broker whose disk can be filled."""

@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from headwater.errors import HeadwaterError
 from headwater.log.kafka.administration import Administration
+from headwater.log.kafka.answers import RAISED
 from headwater.log.kafka.connection import ClientLog, Connection, logger
 from headwater.log.limits import MAX_RECORD_BYTES, check_partition, check_size
 from headwater.log.port import NewRecord, OnDone, Undecided
@@ -172,13 +173,13 @@ class Appender:
                 self._closing.wait(0.01)
             else:
                 self._reports(producer, 0.1)
-        with contextlib.suppress(KafkaException, SystemError):
+        with contextlib.suppress(*RAISED):
             if self._producer is not None:
                 self._producer.flush(self._connection.options.answer_timeout_s)
 
     def _reports(self, producer: Producer, timeout_s: float) -> None:
         try:
             producer.poll(timeout_s)
-        except (KafkaException, SystemError) as error:
+        except RAISED as error:
             logger.warning("the producer that appends is replaced: %s", error)
             self._discard(producer)
