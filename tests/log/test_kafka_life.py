@@ -231,5 +231,7 @@ def test_a_client_that_ends_in_the_middle_of_a_report_is_understood() -> None:
     broken = SystemError("<method 'offset'> returned a result with an exception set")
     broken.__cause__ = ended
     assert error_behind(broken) is error_behind(ended) is ended.args[0]
+    lost = error_behind(SystemError("<method 'flush'> returned NULL without setting an exception"))
+    assert (lost.fatal(), kind_of(lost)) == (True, Kind.AT_ODDS)
     with pytest.raises(SystemError, match="another"):
         error_behind(SystemError("another"))

@@ -139,13 +139,17 @@ def kind_of(error: KafkaError) -> Kind:
 RAISED = (KafkaException, SystemError)
 """What a call of the client raises. The second comes of the first: what is fatal to a client comes out of whatever call
 lets its callbacks run, and reports that are due are still called then; one that asks its message for anything
-breaks with a SystemError (seen with confluent-kafka 2.16.1)."""
+breaks with a SystemError. Sometimes the first is lost on the way (both seen with confluent-kafka 2.16.1)."""
+
+_LOST = "returned NULL without setting an exception"
 
 
 def error_behind(raised: KafkaException | SystemError) -> KafkaError:
     """The client's own error. Raises: SystemError: this one is not of its making."""
     cause = raised if isinstance(raised, KafkaException) else raised.__cause__
     if not isinstance(cause, KafkaException):
+        if _LOST in str(raised):
+            return KafkaError(KafkaError._FATAL, "the client does not say what is fatal to it", True)
         raise raised
     error: KafkaError = cause.args[0]
     return error
