@@ -15,7 +15,12 @@ from headwater.testing.simulation.bugs.planting import bug, replaced
 from headwater.testing.simulation.client.producer import GroupMetadata
 
 
-@bug("A new owner reads up to the written end, and waits for what is not visible yet.", slow_marks=0.3, restarts=0.5)
+@bug(
+    "A new owner reads up to the written end, and waits for what is not visible yet.",
+    slow_marks=0.3,
+    mark_s=1.5,
+    restarts=1.0,
+)
 def restore_to_the_first_end_of_partition() -> Iterator[None]:
     def ends(self: Administration, partitions: Sequence[TopicPartition], *, committed: bool = True) -> Any:
         return original(self, partitions, committed=True)
@@ -24,7 +29,12 @@ def restore_to_the_first_end_of_partition() -> Iterator[None]:
         yield
 
 
-@bug("A new owner ends what the last one left open before it reads anything.", kills=1.0, restarts=0.5)
+@bug(
+    "A new owner ends what the last one left open before it reads anything.",
+    slow_marks=0.3,
+    mark_s=1.5,
+    restarts=1.0,
+)
 def restore_before_init_transactions() -> Iterator[None]:
     def committed(self: Administration, group: str, partitions: Any) -> Any:
         return self.committed_now(group, partitions, stable=False) or {}
@@ -40,7 +50,12 @@ def restore_before_init_transactions() -> Iterator[None]:
         yield
 
 
-@bug("Positions are sent with the metadata of the member that was assigned the partitions.", pauses=1.0, restarts=0.5)
+@bug(
+    "Positions are sent with the metadata of the member that was assigned the partitions.",
+    pauses=2.0,
+    restarts=0.5,
+    idle_s=0.0,
+)
 def metadata_of_a_client_that_never_joined() -> Iterator[None]:
     def fence(self: KafkaMember) -> KafkaFence:
         return KafkaFence(self, "somebody", GroupMetadata(self.group, "", -1), frozenset(self._owned))
@@ -54,8 +69,9 @@ def metadata_of_a_client_that_never_joined() -> Iterator[None]:
 
 @bug(
     "Group metadata is read once, with the batch, and used only while the member has the same id.",
-    pauses=1.0,
+    pauses=2.0,
     restarts=0.5,
+    idle_s=0.0,
 )
 def stale_group_metadata() -> Iterator[None]:
     def current(self: KafkaFence) -> Any:

@@ -61,7 +61,7 @@ def positions_are_counted_from_records() -> Iterator[None]:
         yield
 
 
-@bug("Rows and the position that they stand for are one transaction.", projects=True, kills=1.0)
+@bug("Rows and the position that they stand for are one transaction.", projects=True, kills=1.0, idle_s=0.0)
 def positions_before_rows() -> Iterator[None]:
     def apply(self: ProjectionRunner, reached: Positions, calls: Any, stops: Any) -> None:
         self._store.apply(self.model.runner, self._positions, reached, lambda loading: None)

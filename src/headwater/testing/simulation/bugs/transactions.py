@@ -93,8 +93,9 @@ def b_begins_before_a_is_committed() -> Iterator[None]:
 @bug(
     "A line of the client's log is a doubt, and doubt replaces the producer.",
     favourite="EndTxn",
-    rates={"late": 0.1},
+    rates={"late": 0.25},
     late_s=0.02,
+    latency_s=0.0005,
     idle_s=0.0,
 )
 def no_replacement_after_doubt() -> Iterator[None]:
@@ -102,7 +103,7 @@ def no_replacement_after_doubt() -> Iterator[None]:
         yield
 
 
-@bug("What became of a commit without an answer is read, not guessed.", outages=1.0)
+@bug("What became of a commit without an answer is read, not guessed.", favourite="EndTxn", rates={"cut": 0.32})
 def a_commit_that_timed_out_is_taken_for_done() -> Iterator[None]:
     def recover(self: KafkaWriter, turn: Turn, transaction: KafkaTransaction, broken: _Broken) -> None:
         if broken.step == "commit" and broken.error.code() == KafkaError._TIMED_OUT:
@@ -114,7 +115,11 @@ def a_commit_that_timed_out_is_taken_for_done() -> Iterator[None]:
         yield
 
 
-@bug("After a retriable error the same call is made again, with the same arguments.", outages=1.0)
+@bug(
+    "After a retriable error the same call is made again, with the same arguments.",
+    favourite="EndTxn",
+    rates={"answer lost": 0.32},
+)
 def a_commit_that_timed_out_is_done_again_from_the_beginning() -> Iterator[None]:
     def transact(self: KafkaWriter, fill: Callable[[Transaction], None]) -> None:
         again: list[KafkaError] = []
