@@ -20,7 +20,6 @@ AT_ONCE = (
     "refusals are not remembered",
     "restore reads what is not committed",
     "a client reads replies that are not committed",
-    "positions are counted from records",
 )
 """Almost any seed finds these."""
 

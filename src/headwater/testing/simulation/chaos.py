@@ -7,10 +7,12 @@ from pathlib import Path
 from headwater.readers.loop import Status
 from headwater.services import Part
 from headwater.testing.simulation.cluster.cluster import NODES
+from headwater.testing.simulation.scheduler import Stuck
 from headwater.testing.simulation.simulation import Simulation
 from headwater.testing.simulation.workload import Server
 
 TURN_S = 0.05
+READY_S = 20.0
 
 
 class Chaos:
@@ -25,11 +27,13 @@ class Chaos:
         self._servers: list[Server] = []
 
     def begin(self) -> None:
-        """Starts the first servers, and waits until one of them is at work."""
+        """Starts the first servers, and waits until one of them is at work. Raises: Stuck: none ever is."""
         calm, self._faults.active = self._faults.active, False
         for _ in range(1 + self._chance.randrange(2)):
             self._start()
         while not any(server.ready for server in self._servers):
+            if self._simulation.scheduler.now_s > READY_S:
+                raise Stuck(f"no server is at work after {READY_S:g} s, and nothing has gone wrong yet")
             self._simulation.scheduler.sleep(0.02)
         self._faults.active = calm
 

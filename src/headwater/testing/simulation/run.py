@@ -66,20 +66,20 @@ class _Run:
             journal = self._journal
             chaos = Chaos(simulation, self._directory)
             chance = self._scheduler.random
-            chaos.begin()
-            senders = [
-                Sender(simulation, self._directory, journal, f"client{n}", 4 + chance.randrange(10))
-                for n in range(1 + chance.randrange(3))
-            ]
             try:
+                chaos.begin()
+                senders = [
+                    Sender(simulation, self._directory, journal, f"client{n}", 4 + chance.randrange(10))
+                    for n in range(1 + chance.randrange(3))
+                ]
                 while not all(sender.done for sender in senders):
                     chaos.turn()
                     self._sample()
                     self._scheduler.sleep(0.05)
                 chaos.end()
-                self._settle(chaos)
-                journal.settled()
-                self._ask(chaos.projects)
+                if self._settles(chaos):
+                    journal.settled()
+                    self._ask(chaos.projects)
                 store = simulation.store(STORE) if chaos.projects else None
                 finding.wrong += judged(journal.history(), simulation.cluster, store, chaos.statuses())
             except Stuck as stuck:
@@ -95,14 +95,16 @@ class _Run:
         for group in GROUPS:
             self._journal.sample(group, lambda group=group: positions_of(self._simulation.cluster, group))  # type: ignore[misc]
 
-    def _settle(self, chaos: Chaos) -> None:
+    def _settles(self, chaos: Chaos) -> bool:
+        """Whether all comes to rest; where it does not, nobody needs to be asked."""
         deadline_s = self._scheduler.now_s + SETTLED_S
         while why := self._unsettled(chaos.projects):
             if self._scheduler.now_s > deadline_s:
                 self._finding.wrong.append(f"not at rest after {SETTLED_S:g} s: {why}; {chaos.states()}")
-                return
+                return False
             self._scheduler.sleep(0.05)
         self._sample()
+        return True
 
     def _unsettled(self, projects: bool) -> str:
         """What is still to come; empty: nothing."""
