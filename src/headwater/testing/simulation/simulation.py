@@ -21,7 +21,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
@@ -47,7 +47,7 @@ from headwater.testing.simulation.machine import (
 )
 from headwater.testing.simulation.network import Network
 from headwater.testing.simulation.scheduler import Killed, Process, Scheduler
-from headwater.testing.simulation.threads import OneByOne, SimpleQueue, SimulatedThreading
+from headwater.testing.simulation.threads import OneByOne, SimpleQueue, SimulatedThreading, wait_for_first
 
 HERE = "headwater.testing.simulation"
 
@@ -123,6 +123,7 @@ class Simulation:
             id(socket): SimulatedSocket(scheduler, lambda: self.faults.all_down(scheduler.current.process, NODES)),
             id(queue.SimpleQueue): partial(SimpleQueue, scheduler),
             id(ThreadPoolExecutor): lambda workers: OneByOne(),
+            id(wait): partial(wait_for_first, scheduler),
             id(confluent_kafka.Producer): partial(Producer, self),
             id(confluent_kafka.Consumer): partial(Consumer, self),
             id(admin.AdminClient): partial(AdminClient, self),

@@ -248,6 +248,7 @@ class Future(Generic[T]):
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._waiters, self._done = Waiters(scheduler), False
+        self.others: list[Waiters] = []  # who waits for it or another
         self._result: T
         self._error: Exception | None = None
 
@@ -256,6 +257,11 @@ class Future(Generic[T]):
             self._done, self._error = True, error
             self._result = result  # type: ignore[assignment] # read only where there is no error
             self._waiters.wake()
+            for waiters in self.others:
+                waiters.wake()
+
+    def done(self) -> bool:
+        return self._done
 
     def result(self, timeout: float | None = None) -> T:
         if not self._done:
@@ -265,6 +271,17 @@ class Future(Generic[T]):
         if self._error is not None:
             raise self._error
         return self._result
+
+
+def wait_for_first(scheduler: Scheduler, futures: Sequence[Future[Any]], timeout: float, return_when: str) -> None:
+    """Stands for `concurrent.futures.wait`, which is asked for the first one only."""
+    waiters = Waiters(scheduler)
+    for future in futures:
+        future.others.append(waiters)
+    if not any(future.done() for future in futures):
+        waiters.wait(timeout)
+    for future in futures:
+        future.others.remove(waiters)
 
 
 class OneByOne:
