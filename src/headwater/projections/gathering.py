@@ -59,14 +59,26 @@ class Topic:
         self._codec = codec or JsonCodec([listener.event for listener in listeners])
         self.types = frozenset(self._codec.classes)
         self._wanted = {name.encode() for name in self.types}
+        self._wanted_values = tuple(NAME_BEGINS + name + b'"' for name in self._wanted)
+        self._direct = {event: ones[0] for event, ones in found.items() if is_direct(ones)}
 
     def gather(self, records: Sequence[Record]) -> Gathered:
         """The calls of this topic's records, each partition up to the first that cannot be read."""
-        wanted = [record for record in records if self._is_wanted(record.value)]
+        begins = self._wanted_values
+        wanted = [
+            record
+            for record in records
+            if ((value := record.value) is not None and value.startswith(begins)) or self._is_wanted(value)
+        ]
         events = self._codec.decode_many([record.value for record in wanted])
         calls: list[Call] = []
         stops: dict[TopicPartition, tuple[int, HeadwaterError]] = {}
+        direct = self._direct.get
         for record, event in zip(wanted, events, strict=True):
+            only = direct(type(event))  # type: ignore[arg-type] # what is unreadable is not there either
+            if only is not None and not stops:  # the way of most events, without a call
+                calls.append((record, event, None, only.handler, (only.own(event),)))  # type: ignore[arg-type] # as above
+                continue
             try:
                 if isinstance(event, Unreadable):
                     if event.kind != "unknown_type":
@@ -119,6 +131,12 @@ class Topic:
         if isinstance(meta, Unreadable):
             raise bad_data(meta, record)
         return meta
+
+
+def is_direct(listeners: Sequence[Listener]) -> bool:
+    """Whether the event's own key names the only row that it changes, and nothing more is asked."""
+    first, *others = listeners
+    return not others and first.key is None and first.keys is None and not first.wants_meta
 
 
 def refuse_key(table: TableSchema[Any], tests: Sequence[KeyTest], key: Key) -> None:

@@ -22,9 +22,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -233,6 +234,6 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
-def key_of_row(table: TableSchema[Any], rows: Iterable[Any]) -> list[Key]:
+def key_of_row(table: TableSchema[Any], rows: Collection[Any]) -> list[Key]:
     """The keys of rows, in order."""
-    return [tuple(getattr(row, name) for name in table.key) for row in rows]
+    return list(zip(*(map(attrgetter(name), rows) for name in table.key), strict=True))

@@ -19,43 +19,52 @@ class Overtaken(Exception):
 
 
 class PostgresLoading:
-    """`Loading` in the transaction of `apply`. It remembers which rows were missing."""
+    """`Loading` in the transaction of `apply`. It remembers which rows it has found, and so locked, and which not."""
 
     def __init__(self, connection: Connection, table: Callable[[TableSchema[Any]], PostgresTable], place: str) -> None:
         self._connection, self._table, self._place = connection, table, place
+        self._locked: dict[PostgresTable, set[Key]] = {}
         self._absent: dict[PostgresTable, set[Key]] = {}
 
     def load(self, table: TableSchema[R], keys: Collection[Key]) -> dict[Key, R]:
-        found = self._table(table)
+        found, locked, absent = self._known(table)
         with translated(self._place):
             rows = found.load(self._connection, keys)
-        absent = self._absent.setdefault(found, set())
+        locked.update(rows)
         absent.difference_update(rows)
-        absent.update(key for key in keys if key not in rows)
+        absent.update(set(keys).difference(rows))
         return rows
 
     def save(self, table: TableSchema[R], rows: Collection[R]) -> None:
-        found = self._table(table)
-        absent = self._absent.get(found, set())
+        found, locked, absent = self._known(table)
         by_key = dict(zip(key_of_row(table, rows), rows, strict=True))
-        new = {key: row for key, row in by_key.items() if key in absent}
+        changed = by_key if locked.issuperset(by_key) else {key: row for key, row in by_key.items() if key in locked}
+        new = {key: row for key, row in by_key.items() if key in absent} if absent else {}
         with translated(self._place):
-            found.upsert(self._connection, {key: row for key, row in by_key.items() if key not in absent})
+            found.update(self._connection, changed)
             if found.insert(self._connection, new) != len(new):
                 raise Overtaken
+            if len(changed) + len(new) < len(by_key):
+                unknown = {key: row for key, row in by_key.items() if key not in locked and key not in absent}
+                found.upsert(self._connection, unknown)
+        locked.update(by_key)
         absent.difference_update(new)
 
     def delete(self, table: TableSchema[Any], keys: Collection[Key]) -> None:
-        found = self._table(table)
-        absent = self._absent.get(found, set())
+        found, locked, absent = self._known(table)
         with translated(self._place):
             found.delete(self._connection, [key for key in keys if key not in absent])
+        locked.difference_update(keys)
 
     def refuse_overtaken(self) -> None:
         """Raises: Overtaken: a row that was missing, and that the work has not made, is there by now."""
         for table, keys in self._absent.items():
             if table.exists(self._connection, keys):
                 raise Overtaken
+
+    def _known(self, schema: TableSchema[Any]) -> tuple[PostgresTable, set[Key], set[Key]]:
+        table = self._table(schema)
+        return table, self._locked.setdefault(table, set()), self._absent.setdefault(table, set())
 
 
 def locked_positions(connection: Connection, runner: str, to: Positions) -> dict[TopicPartition, int]:

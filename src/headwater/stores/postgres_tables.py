@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
-import msgspec
 from psycopg import Connection
 
 from headwater.errors import Misuse
@@ -67,16 +67,22 @@ class PostgresTable:
         matched = " AND ".join(f"t.{quoted(n)} = wanted.{quoted(n)}" for n in schema.key)
         wanted = f"{self._unnested(self._key)} AS wanted ({keys})"
         ordered = ", ".join(f"t.{quoted(n)}" for n in schema.key)
+        among = f"JOIN {wanted} ON {matched}"
+        if len(schema.key) == 1:  # found faster so
+            among = f"WHERE t.{keys} = ANY({self._array(self._key[0], 1)})"
         rows = f"INSERT INTO {self.table} ({listed}) SELECT * FROM {self._unnested(range(len(names)))} AS n ({listed})"
         rows += f" ORDER BY {keys} ON CONFLICT ({keys}) DO "
         self._select = f"SELECT {listed} FROM {self.table}"
         self._lock = (
             f"SELECT {', '.join(f't.{quoted(n)}' for n in names)} FROM {self.table} AS t"
-            f" JOIN {wanted} ON {matched} ORDER BY {ordered} FOR UPDATE OF t"
+            f" {among} ORDER BY {ordered} FOR UPDATE OF t"
         )
-        self._find = f"SELECT 1 FROM {self.table} AS t JOIN {wanted} ON {matched} LIMIT 1"
+        self._find = f"SELECT 1 FROM {self.table} AS t {among} LIMIT 1"
         self._upsert = rows + (f"UPDATE SET {changed}" if changed else "NOTHING")
         self._insert = rows + "NOTHING"
+        replaced = ", ".join(f"{quoted(n)} = wanted.{quoted(n)}" for n in names if n not in schema.key)
+        given = f"{self._unnested(range(len(names)))} AS wanted ({listed})"
+        self._update = f"UPDATE {self.table} AS t SET {replaced} FROM {given} WHERE {matched}" if replaced else ""
         self._delete = f"DELETE FROM {self.table} AS t USING {wanted} WHERE {matched}"
 
     @property
@@ -110,6 +116,11 @@ class PostgresTable:
         if rows:
             connection.execute(self._upsert, self._row_arrays(rows.values()))
 
+    def update(self, connection: Connection[Any], rows: Mapping[Key, Any]) -> None:
+        """Writes rows that are there and locked: less work for the server than `upsert`."""
+        if rows and self._update:
+            connection.execute(self._update, self._row_arrays(rows.values()))
+
     def insert(self, connection: Connection[Any], rows: Mapping[Key, Any]) -> int:
         """Adds rows; those that exist are left alone. Returns how many were added."""
         return connection.execute(self._insert, self._row_arrays(rows.values())).rowcount if rows else 0
@@ -130,7 +141,7 @@ class PostgresTable:
         for name, value in where.items():
             index = self._index(name)
             args.append(self.columns.encode(index, [value]))
-            cell = f"(${len(args)}::{self._type(index)}[])[1]"
+            cell = f"({self._array(index, len(args))})[1]"
             conditions.append(
                 f"{quoted(name)} IS NULL AND {cell} IS NULL" if value is None else f"{quoted(name)} = {cell}"
             )
@@ -149,7 +160,10 @@ class PostgresTable:
         return quoted(self.columns.names[index]) + (" DESC" if down else "") + none
 
     def _unnested(self, indexes: Sequence[int]) -> str:
-        return "unnest(" + ", ".join(f"${n}::{self._type(i)}[]" for n, i in enumerate(indexes, 1)) + ")"
+        return "unnest(" + ", ".join(self._array(i, n) for n, i in enumerate(indexes, 1)) + ")"
+
+    def _array(self, index: int, number: int) -> str:
+        return f"${number}::{self._type(index)}[]"
 
     def _type(self, index: int) -> str:
         return self._types[index].removesuffix(' COLLATE "C"')
@@ -159,8 +173,10 @@ class PostgresTable:
         return dict(zip(key_of_row(self.schema, rows), rows, strict=True))
 
     def _row_arrays(self, rows: Collection[Any]) -> list[str]:
-        values = zip(*map(msgspec.structs.astuple, rows), strict=True)
-        return [self.columns.encode(index, column) for index, column in enumerate(values)]
+        return [
+            self.columns.encode(index, list(map(attrgetter(name), rows)))
+            for index, name in enumerate(self.columns.names)
+        ]
 
     def _key_arrays(self, keys: Collection[Key]) -> list[str]:
         for key in keys:
