@@ -53,6 +53,7 @@ def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         if not any(users.iterdir()):
             cluster.stop()
             shutil.rmtree(cluster.directory, ignore_errors=True)
+            cluster.forget()
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ from headwater.errors import Misuse
 from headwater.log.opening import open_log
 from headwater.log.port import Log
 from headwater.log.topology import Topology
+from headwater.owners.keeping import AS_USUAL, Keeping
 from headwater.processes.declare import Process, ProcessShape, shape_of
 from headwater.projections.declare import Projection
 from headwater.services import Part, Services, start_services
@@ -69,18 +70,22 @@ class App:
         *,
         only: Sequence[Part] = PARTS,
         store: str | None = None,
+        state_memory_mb: int = AS_USUAL.memory_mb,
+        standby: bool = False,
         environment: Environment = SYSTEM,
     ) -> Running:
         """Does the work of the app on a log, as a context manager: `with` gives `Shop`, `async with` `AsyncShop`.
 
         Arguments: url: see `open_log`, or an open log, which stays open; only: which parts this process runs;
-        store: where read models live
-        (`memory://`, `sqlite:///file`; None: beside the log); environment: time and ids.
+        store: where read models live (`memory://`, `sqlite:///file`; None: beside the log); state_memory_mb: how
+        much memory states may take on Kafka, where a file on this machine has all of them; standby: whether
+        entities that other processes own are followed on this machine, so that it takes over at once; environment:
+        time and ids.
         """
         unknown = [part for part in only if part not in PARTS]
         if unknown:
             raise Misuse(f"only={unknown!r}: the parts are {', '.join(PARTS)}")
-        return Running(self, url, tuple(only), store, environment)
+        return Running(self, url, tuple(only), store, environment, Keeping(state_memory_mb, standby))
 
     def connect(self, url: str | Log, *, store: str | None = None, environment: Environment = SYSTEM) -> Running:
         """A client of the app's entities and read models; another process does the work. Else as `run`."""
@@ -91,12 +96,18 @@ class Running:
     """An app on a log, from `with` to its end. Made by `App.run` and `App.connect`."""
 
     def __init__(
-        self, app: App, log: str | Log, parts: tuple[Part, ...], store: str | None, environment: Environment
+        self,
+        app: App,
+        log: str | Log,
+        parts: tuple[Part, ...],
+        store: str | None,
+        environment: Environment,
+        keeping: Keeping = AS_USUAL,
     ) -> None:
         self._app, self._parts = app, parts
         self._url = log if isinstance(log, str) else log.url
         self._given = None if isinstance(log, str) else log
-        self._store, self._environment = store, environment
+        self._store, self._environment, self._keeping = store, environment, keeping
         self._log: Log | None = None
         self._desk: Desk | None = None
         self.services: Services | None = None
@@ -153,7 +164,9 @@ class Running:
                 environment,
             )
             if self._parts:
-                self.services = start_services(app, log, topology, self.models, self._parts, process, environment)
+                self.services = start_services(
+                    app, log, topology, self.models, self._parts, process, environment, self._keeping
+                )
             post = Post(log, topology, client=process, url=self._url, environment=environment)
             owners = self.services.owners if self.services is not None else {}
             desk = self._desk = Desk(

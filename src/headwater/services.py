@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, Protocol
 
 from headwater.client.read_models import ReadModels
@@ -15,6 +16,7 @@ from headwater.log.topology import Topology, commands_topic, events_topic
 from headwater.owners.arriving import Arrived
 from headwater.owners.deciding import Decider, Done
 from headwater.owners.giving_way import owner_name, refuse_beside_newer
+from headwater.owners.keeping import AS_USUAL, Checkpoints, InMemory, Keeper, Keeping
 from headwater.owners.owner import Owner
 from headwater.owners.steps import StepMaker
 from headwater.processes.declare import ProcessShape
@@ -128,9 +130,10 @@ def start_services(
     parts: Sequence[Part],
     process: str,
     environment: Environment,
+    keeping: Keeping,
 ) -> Services:
     """As `make_services`, and starts the parts."""
-    services = make_services(app, log, topology, models, parts, process, environment)
+    services = make_services(app, log, topology, models, parts, process, environment, keeping)
     services.start()
     return services
 
@@ -143,6 +146,7 @@ def make_services(
     parts: Sequence[Part],
     process: str,
     environment: Environment,
+    keeping: Keeping = AS_USUAL,
 ) -> Services:
     """Makes the topics of the app where they are missing, and the parts, which are not started yet.
 
@@ -155,15 +159,17 @@ def make_services(
     topology.ensure_events(sorted(listened - families), partitions=app.partitions)
     topology.ensure([shape.entity for shape in app.processes], partitions=app.partitions, with_events=False)
     services = Services(log, topology)
+    owners = len(app.behaviours) * ("commands" in parts) + len(app.processes) * ("processes" in parts)
+    keeper = partial(_keeper_for, log, topology, keeping, owners)
     if "commands" in parts:
         for behaviour in app.behaviours.values():
             entity = behaviour.entity
             decider = Decider(behaviour, app.name, environment.new_id, _done_before(log, entity))
-            _add_owner(services, log, topology, decider, entity, process, environment, True)
+            _add_owner(services, log, topology, decider, entity, process, environment, True, keeper(decider))
     if "processes" in parts:
         for shape in app.processes:
             reactor = Reactor(shape, topology, app.name)
-            _add_owner(services, log, topology, reactor, shape.entity, process, environment, False)
+            _add_owner(services, log, topology, reactor, shape.entity, process, environment, False, keeper(reactor))
             forwarder = Forwarder(log, topology, shape, name=f"{shape.entity}-forward-{process}")
             loop = ReadingLoop(
                 log,
@@ -189,6 +195,7 @@ def _add_owner(
     process: str,
     environment: Environment,
     with_events: bool,
+    keeper: Keeper,
 ) -> None:
     refuse_beside_newer(log, entity, maker.schema)
     owner = Owner(
@@ -198,6 +205,7 @@ def _add_owner(
         name=f"{entity}-owners-{process}",
         environment=environment,
         with_events=with_events,
+        keeper=keeper,
     )
     loop = ReadingLoop(
         log,
@@ -209,6 +217,16 @@ def _add_owner(
         environment=environment,
     )
     services.add_owner(owner, loop)
+
+
+def _keeper_for(log: Log, topology: Topology, keeping: Keeping, owners: int, maker: StepMaker) -> Keeper:
+    memory_bytes = (keeping.memory_mb << 20) // owners
+    if log.cache is None:
+        return InMemory(memory_bytes)
+    count = topology.partitions(maker.entity)
+    return Checkpoints(
+        log, maker.entity, count, maker.schema, log.cache, memory_bytes=memory_bytes, standby=keeping.standby
+    )
 
 
 def _done_before(log: Log, entity: str) -> Callable[[Arrived], Done | None]:

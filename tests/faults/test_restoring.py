@@ -22,6 +22,7 @@ from headwater.log.topology import commands_topic, events_topic, owners_group, r
 from headwater.owners.partition import PartitionMemory
 from headwater.owners.restore import restore
 from headwater.owners.state_record import decode_covered
+from headwater.owners.states import StatesInMemory
 from headwater.testing import PrefixedLog, eventually
 from headwater.testing.conformance.log.waiting import fresh
 from headwater.testing.proxy import Api, Fault
@@ -80,7 +81,7 @@ class Bequest:
         return kept
 
     def restored(self) -> PartitionMemory:
-        return restore(self.log, ENTITY, GROUP, [0], 1, True, System())[0]
+        return restore(self.log, ENTITY, GROUP, {0: StatesInMemory()}, 1, True, System())[0]
 
     def questions(self) -> int:
         """How often somebody asked whether there is news."""
@@ -99,7 +100,8 @@ def coordinator_of(admin: AdminClient, group: str) -> int | None:
 
 def versions(memory: PartitionMemory) -> set[int]:
     """Which versions of the account are known: that of its state, and one more for each event after it."""
-    (state,) = memory.records.values()
+    assert isinstance(memory.states, StatesInMemory)
+    (state,) = memory.states.records.values()
     covered = decode_covered(state)
     return set(range(1, covered.version + sum(map(len, memory.tail.values())) + 1))
 

@@ -21,6 +21,7 @@ from headwater.owners.deciding import Decider
 from headwater.owners.rebuilding import bring_up_to_date
 from headwater.owners.restore import restore
 from headwater.owners.state_record import decode_value, with_state
+from headwater.owners.states import StatesInMemory
 from headwater.testing import eventually
 from tests.owners.test_torn_commands import Added, Basket, BasketCommand, BasketEvent, Fill, app, written
 
@@ -250,12 +251,13 @@ def test_states_that_were_folded_ahead_are_gone_on_from(log: MemoryLog, caplog: 
     with app.run(log, store="memory://", only=["commands"]) as baskets:
         for name in [*names[3:6], "later"]:
             baskets.send(Fill(name, ["plum"]))
-    memories = restore(log, "basket", "basket-owners", range(2), 2, True, SYSTEM)
+    memories = restore(log, "basket", "basket-owners", {p: StatesInMemory() for p in range(2)}, 2, True, SYSTEM)
     with caplog.at_level(logging.INFO, "headwater.owners"):
         bring_up_to_date(log, decider, memories, ahead, SYSTEM)
     in_place = [int(count) for count in re.findall(r"states are folded anew, (\d+) in place", caplog.text)]
     assert (len(in_place), sum(in_place)) == (2, 1)
-    found = {key.decode(): decode_value(value) for one in memories.values() for key, value in one.records.items()}
+    keys = [(one, key) for one in memories.values() for key, _ in one.states.items()]
+    found = {key.decode(): decode_value(one.get(key) or b"") for one, key in keys}
     assert found.keys() == {*names, "later"}
     for name, record in found.items():
         content = ["plum"] if name == "later" else ["apple", "fig", *(["plum"] if name in names[3:6] else [])]

@@ -158,7 +158,7 @@ def test_transactions_that_the_log_aborts_are_done_again(way: str) -> None:
 
 def test_events_that_no_state_covers_are_folded_in_and_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """As another program left them before there were owners; however often the owner reads its entities anew."""
-    monkeypatch.setattr("headwater.owners.known.LIVE_ENTRIES", 0)
+    monkeypatch.setattr("headwater.owners.known.WEIGHT_BYTES", 1 << 40)
     log = MemoryLog()
     with app.run(log, only=["commands"]):
         pass

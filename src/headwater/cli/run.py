@@ -27,10 +27,19 @@ LOOK_S = 0.25
 @on_option
 @click.option("--only", metavar="PARTS", help="Some of: commands,projections,processes. Default: all.")
 @store_option
+@click.option("--standby", is_flag=True, help="Follow what other processes own, to take over at once (Kafka).")
+@click.option("--state-memory-mb", type=click.IntRange(1), metavar="MB", help="Memory for states (Kafka; default 256).")
 @output_option
 @click.pass_context
 def command(
-    ctx: click.Context, app: str | None, on: str | None, only: str | None, store: str | None, form: Form
+    ctx: click.Context,
+    app: str | None,
+    on: str | None,
+    only: str | None,
+    store: str | None,
+    standby: bool,
+    state_memory_mb: int | None,
+    form: Form,
 ) -> None:
     """Run an app: own its entities, maintain its read models, react.
 
@@ -39,12 +48,20 @@ def command(
 
     \b
       hw run shop.app:app --on sqlite:///shop.db
-      hw run shop.app:app --on kafka://localhost:9092 --only commands
+      hw run shop.app:app --on kafka://localhost:9092 --only commands --standby
     """
+    from headwater.owners.keeping import AS_USUAL
+
     project = Project(app, on, store)
     parts = _parts(only)
     url, found = project.on, project.load()
-    running = found.run(url, only=parts, store=project.store)
+    running = found.run(
+        url,
+        only=parts,
+        store=project.store,
+        state_memory_mb=state_memory_mb or AS_USUAL.memory_mb,
+        standby=standby,
+    )
     with _stop_signal() as stop, project.reaching(), running:
         assert running.services is not None
         about = {"app": found.name, "on": url, "parts": ",".join(parts), "pid": os.getpid()}

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -283,6 +284,12 @@ class Log(Protocol):
         ...
 
     @property
+    def cache(self) -> Path | None:
+        """A directory on this machine for what can be read from the log again, this log's own. None: the log is on this
+        machine itself."""
+        ...
+
+    @property
     def records_read(self) -> int:
         """How many records the log has handed to readers and `keyed` since it was opened."""
         ...
@@ -329,9 +336,10 @@ class Log(Protocol):
         too much is under way. Raises, before anything is written: Misuse, Unavailable."""
         ...
 
-    def reader(self, *, envelopes: bool = True) -> Reader:
+    def reader(self, *, envelopes: bool = True, patient: bool = False) -> Reader:
         """Arguments: envelopes: False where only keys and values are wanted: a log may then leave headers empty and
-        times 0, which saves a file a third of the work."""
+        times 0, which saves a file a third of the work; patient: True for one who may learn of news half a second late,
+        which spares a cluster most of the requests."""
         ...
 
     def member(self, group: str, topics: Sequence[str], *, name: str) -> Member:

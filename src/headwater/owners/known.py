@@ -20,23 +20,25 @@ from headwater.owners.writing import Outgoing
 
 logger = logging.getLogger("headwater.owners")
 
-LIVE_ENTRIES = 50_000
-"""How many entities are kept decoded; the others stay as the bytes of their state records."""
+WEIGHT_BYTES, WEIGHT_FACTOR = 500, 3
+"""A decoded entity takes so much, and so many times its state record (measured with 1 to 128 remembered answers)."""
 
 
 class Knowledge:
-    """Arguments: maker: makes entries of state records.
+    """Arguments: maker: makes entries of state records; live_bytes: how much decoded entities may take; the others stay
+    as the bytes of their state records.
 
     `memories`: by partition. `failures`: why a partition is stopped. `lives`: where each stands; what is known of one
     changes only with it, so every method here that changes something is a signal to it.
     """
 
-    def __init__(self, maker: StepMaker) -> None:
-        self._maker, self._entity = maker, maker.entity
+    def __init__(self, maker: StepMaker, live_bytes: int) -> None:
+        self._maker, self._entity, self._live_bytes = maker, maker.entity, live_bytes
         self.memories: dict[int, PartitionMemory] = {}
         self.failures: dict[int, str] = {}
         self.lives = Lives(maker.entity)
         self._live: dict[tuple[int, bytes], Entry] = {}
+        self._taken_bytes = 0
 
     def assigned(self, partitions: Iterable[int]) -> None:
         """Of partitions that are going to be read back: whatever is known of them may be old."""
@@ -76,11 +78,12 @@ class Knowledge:
             self.memories.pop(partition, None)
             self.failures.pop(partition, None)
         self._live = {key: entry for key, entry in self._live.items() if key[0] not in gone}
+        self._taken_bytes = sum(entry.weight_bytes for entry in self._live.values())
 
     def undo(self, work: Iterable[Arrived], partitions: Iterable[int]) -> None:
         """What was decided in memory for these commands and was not written."""
         for arrived in work:
-            self._live.pop((arrived.partition, arrived.key), None)
+            self._let_go((arrived.partition, arrived.key))
         for partition in partitions:
             self.lives.on(partition, Signal.NOT_WRITTEN)
 
@@ -89,12 +92,15 @@ class Knowledge:
         for record in outgoing.states:
             if record.key is not None and record.value is not None:
                 self.memories[record.partition].keep(record.key, record.value)
+                self._weigh(self._live[record.partition, record.key], record.value)
         for tp, position in positions.items():
             self.lives.on(tp.partition, Signal.COMMITTED)
             self.memories[tp.partition].next_command = position
-        if len(self._live) > LIVE_ENTRIES:
-            for stale in list(self._live)[: len(self._live) - LIVE_ENTRIES // 2]:
-                del self._live[stale]
+        if self._taken_bytes > self._live_bytes:
+            for stale in list(self._live):
+                self._let_go(stale)
+                if self._taken_bytes <= self._live_bytes * 3 // 4:
+                    break
 
     def has(self, partition: int, key: bytes) -> bool:
         """Whether an entity is at hand, decoded."""
@@ -116,8 +122,18 @@ class Knowledge:
         self._live[partition, key] = entry
         return entry
 
+    def _weigh(self, entry: Entry, value: bytes) -> None:
+        weight = WEIGHT_BYTES + WEIGHT_FACTOR * len(value)
+        self._taken_bytes += weight - entry.weight_bytes
+        entry.weight_bytes = weight
+
+    def _let_go(self, place: tuple[int, bytes]) -> None:
+        entry = self._live.pop(place, None)
+        if entry is not None:
+            self._taken_bytes -= entry.weight_bytes
+
     def _load(self, memory: PartitionMemory, key: bytes) -> Entry:
-        value = memory.records.get(key)
+        value = memory.get(key)
         if value is None:
             entry = self._maker.new_entry(key.decode())
         else:
@@ -125,4 +141,5 @@ class Knowledge:
         tail = memory.tail.get(key)  # it stays until a state record covers it: the entry may be made again
         if tail is not None:
             self._maker.absorb(entry, tail)
+        self._weigh(entry, value or b"")
         return entry

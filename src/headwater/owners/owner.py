@@ -32,6 +32,7 @@ from headwater.owners.arriving import Arrived, from_record
 from headwater.owners.door import Door
 from headwater.owners.envelopes import Moment
 from headwater.owners.giving_way import GivingWay
+from headwater.owners.keeping import InMemory, Keeper
 from headwater.owners.known import Knowledge
 from headwater.owners.life import Signal, State, signal_of
 from headwater.owners.rebuilding import Rewriting, bring_up_to_date
@@ -49,7 +50,7 @@ class Owner:
     """A `BatchHandler` for `<entity>-commands`, with a door for callers in this process.
 
     Arguments: log; maker: what carries out a command; partitions: the recorded count; name: names its writer,
-    unique per process; with_events: False for processes, which have no `-events` topic.
+    unique per process; with_events: False for processes, which have no `-events` topic; keeper: has the states.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Owner:
         name: str,
         environment: Environment,
         with_events: bool = True,
+        keeper: Keeper | None = None,
     ) -> None:
         self._log, self._maker, self._count, self._name = log, maker, partitions, name
         self._environment, self._with_events = environment, with_events
@@ -68,7 +70,8 @@ class Owner:
         self._commands, self._events = commands_topic(self.entity), events_topic(self.entity)
         self._writer, self._writing = log.writer(name), Writing(self.entity, name, maker.schema)
         self._door = Door(self._take, f"{name}-queue")
-        self._known = Knowledge(maker)
+        self._keeper = keeper or InMemory()
+        self._known = Knowledge(maker, self._keeper.live_bytes)
         self.ahead, self._rewriting = Ahead(log, maker, partitions, environment), Rewriting(self.entity, self._writer)
         self._giving_way = GivingWay(log, maker, environment)
         self._fence: Fence | None = None
@@ -85,10 +88,16 @@ class Owner:
         numbers = [tp.partition for tp in partitions]
         with self._door:
             self._known.assigned(numbers)
-        memories = restore(
-            self._log, self.entity, self.group, numbers, self._count, self._with_events, self._environment
-        )
-        bring_up_to_date(self._log, self._maker, memories, self.ahead, self._environment)
+        states = self._keeper.take(numbers)
+        try:
+            memories = restore(
+                self._log, self.entity, self.group, states, self._count, self._with_events, self._environment
+            )
+            bring_up_to_date(self._log, self._maker, memories, self.ahead, self._environment)
+        except BaseException:
+            self._keeper.release(numbers)
+            raise
+        self._keeper.follow(numbers)
         with self._door:
             self._known.restored(memories)
         return {tp: memories[tp.partition].next_command for tp in partitions}
@@ -96,6 +105,7 @@ class Owner:
     def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         with self._door:
             self._known.forget(tp.partition for tp in partitions)
+        self._keeper.release(tp.partition for tp in partitions)
 
     def idle(self, fence: Fence) -> None:
         """Raises: GaveWay, Unavailable."""
@@ -108,6 +118,7 @@ class Owner:
         """Carries out a batch of command records. Raises: Aborted (also where a partition must be restored), Fenced,
         GaveWay, Unavailable."""
         self._giving_way.look(self._known.memories)
+        self._keeper.make_room()
         with self._door:
             self._fence = fence
             if any(self._state_of(tp.partition) is State.DOUBTFUL for tp in batch.reached):
@@ -170,6 +181,7 @@ class Owner:
 
     def start(self) -> None:
         """Starts the thread that takes what callers leave in the queue."""
+        self._keeper.start()
         self._door.start()
 
     def close(self) -> None:
@@ -177,6 +189,7 @@ class Owner:
         self._door.close()
         with self._door:
             self._writer.close()
+        self._keeper.close()
 
     def _take(self, work: list[Arrived]) -> None:
         """Commands of callers in this process, in one transaction. The lock is held."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from headwater.log.port import Record
+from headwater.owners.states import States
 
 
 class Span(msgspec.Struct):
@@ -23,38 +24,29 @@ class Span(msgspec.Struct):
 class PartitionMemory:
     """What the owner of one partition knows.
 
-    Arguments: records: entity key -> value of its newest state record; tail: entity key -> events that no
-    state covers yet, in the order of their first offsets; next_command: where taking commands goes on; begun: the
-    offset of the first event that an owner wrote (-1: none has); verified: every event before it was written by
-    an owner or before owners began, and is in a state or in the tail; stopped: why nothing is decided here; schemas: of
-    the state records that were read; newer: whether it is stopped since some are of newer code; rebuilt: keys whose
-    states were folded anew, and are not in the log yet.
+    Arguments: states: the newest state record of each entity; tail: entity key -> events that no state covers yet,
+    in the order of their first offsets; next_command: where taking commands goes on; begun: the offset of the
+    first event that an owner wrote (-1: none has); verified: every event before it was written by an owner or before
+    owners began, and is in a state or in the tail; stopped: why nothing is decided here; newer: whether that is since
+    some states are of newer code; rebuilt: entity key -> its state record, folded anew and not in the log yet.
     """
 
-    __slots__ = (
-        "_marks",
-        "begun",
-        "newer",
-        "next_command",
-        "rebuilt",
-        "records",
-        "schemas",
-        "stopped",
-        "tail",
-        "verified",
-    )
+    __slots__ = ("_marks", "begun", "newer", "next_command", "rebuilt", "states", "stopped", "tail", "verified")
 
-    def __init__(self) -> None:
-        self.records: dict[bytes, bytes] = {}
+    def __init__(self, states: States) -> None:
+        self.states = states
         self.tail: dict[bytes, list[Record]] = {}
-        self.next_command = 0
-        self.begun = -1
-        self.verified = 0
+        self.next_command, self.verified, self.begun = 0, 0, -1
         self.stopped: str | None = None
-        self.schemas: set[str] = set()
         self.newer = False
-        self.rebuilt: dict[bytes, None] = {}
+        self.rebuilt: dict[bytes, bytes] = {}
         self._marks = 0
+
+    def take_marks(self) -> None:
+        """What the state records say of the partition, after they were read."""
+        marks = self.states.marks
+        self.next_command, self.verified, self.begun = marks.commands, marks.folded, marks.begun
+        self.stopped = self.states.bad
 
     @property
     def folded(self) -> int:
@@ -63,9 +55,15 @@ class PartitionMemory:
             return min(uncovered[0].offset, self.verified)
         return self.verified
 
+    def get(self, key: bytes) -> bytes | None:
+        """The newest state record of an entity. Raises: Unavailable: it cannot be read."""
+        if self.rebuilt and (value := self.rebuilt.get(key)) is not None:
+            return value
+        return self.states.get(key)
+
     def keep(self, key: bytes, value: bytes) -> None:
         """A new state record; it covers what events there were."""
-        self.records[key] = value
+        self.states.keep(key, value)
         self.tail.pop(key, None)
         if self.rebuilt:
             self.rebuilt.pop(key, None)

@@ -43,7 +43,7 @@ def bring_up_to_date(
     these states anew.
     """
     for partition, memory in memories.items():
-        others = memory.schemas - {maker.schema}
+        others = memory.states.marks.schemas - {maker.schema}
         newest = max(others, key=version_of, default="")
         if memory.stopped is not None or not others:
             continue
@@ -95,17 +95,19 @@ class _Rebuild:
     def run(self, part: Part | None) -> None:
         """Raises: BadData, Failed, Unavailable, Misuse; the memory is as it was then."""
         covers: dict[bytes, int] = {}
-        for key, value in self._memory.records.items():
+        for key, value in self._memory.states.items():
             covered = decode_covered(value)
             if covered.schema != self._maker.schema:
                 covers[key] = covered.events
+        if not covers:
+            self._memory.states.marks.schemas = {self._maker.schema}  # all of them were replaced meanwhile
+            return
         if part is not None:
             self._go_on_from(part, covers)
         left = [key for key in covers if key not in self._made]
         for first in range(0, len(left), ENTITIES_AT_ONCE):
             self._fold_all({key: covers[key] for key in left[first : first + ENTITIES_AT_ONCE]})
-        self._memory.records.update(self._made)
-        self._memory.rebuilt = dict.fromkeys(self._made)
+        self._memory.rebuilt = self._made
         logger.info("%s: %d states are folded anew, %d in place", self._states, len(self._made), len(left))
 
     def _go_on_from(self, part: Part, covers: Mapping[bytes, int]) -> None:
@@ -152,7 +154,7 @@ class _Rebuild:
 
     def _record(self, key: bytes) -> StateRecord:
         try:
-            return decode_value(self._memory.records[key])
+            return decode_value(self._memory.states.get(key) or b"")
         except msgspec.DecodeError as error:
             raise Failed("reading its state record", f"{self._maker.entity} {key!r}", str(error)) from error
 
@@ -177,8 +179,7 @@ class Rewriting:
     def _write(self, partition: int, memory: PartitionMemory, fence: Fence) -> None:
         records: list[NewRecord] = []
         size = 0
-        for key in memory.rebuilt:
-            value = memory.records[key]
+        for key, value in memory.rebuilt.items():
             size += len(value)
             records.append(NewRecord(self._topic, partition, key, value))
             if len(records) >= PORTION_RECORDS or size >= PORTION_BYTES:
@@ -191,4 +192,5 @@ class Rewriting:
 
         self._writer.transact(fill)
         for record in records:
+            memory.states.keep(record.key or b"", record.value or b"")
             del memory.rebuilt[record.key or b""]

@@ -6,7 +6,8 @@ The order is the point, and each step was paid for:
 2. the committed position of the commands, stable;
 3. the **written** end of `-state` and `-events`, uncommitted data and markers included: a commit that was
    answered may not be visible yet, and stopping at the visible end lost it;
-4. committed records up to these marks, waiting for them if need be;
+4. committed records up to these marks, waiting for them if need be; of `-state` only what the copy on this machine
+   does not have yet (`keeping`);
 5. events later than the states cover are folded in by whoever decodes the entry: they are the truth. Every state
    record says up to where all states of its partition had covered the events; reading begins there, since of the
    last transaction some states may be missing.
@@ -14,15 +15,17 @@ The order is the point, and each step was paid for:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 
 from headwater.environment import Environment
 from headwater.errors import BadData, Unavailable
 from headwater.log.partitioning import partition_of
-from headwater.log.port import Log, Reader, Record, TopicPartition
+from headwater.log.port import Batch, Log, Reader, Record, TopicPartition
 from headwater.log.topology import commands_topic, events_topic, state_topic
+from headwater.owners.keeping import take_states
 from headwater.owners.partition import PartitionMemory
-from headwater.owners.state_record import checked_covered, decode_covered
+from headwater.owners.state_record import decode_covered
+from headwater.owners.states import States
 
 STALLED_S = 60.0
 """How long the log may bring nothing new while something is missing."""
@@ -37,32 +40,37 @@ def restore(
     log: Log,
     entity: str,
     group: str,
-    partitions: Sequence[int],
+    states: Mapping[int, States],
     count: int,
     with_events: bool,
     environment: Environment,
 ) -> dict[int, PartitionMemory]:
     """Reads the partitions' memories back from the log.
 
-    Arguments: count: how many partitions the entity type has. Raises: Unavailable: the log brings nothing for a
+    Arguments: states: of each partition, as far as they are here: the rest is added; count: how many partitions the
+    entity type has. Raises: Unavailable: the log brings nothing for a
     minute though it has more, or commands that were never carried out are gone. A record that does not belong
     where it is stops its partition (`PartitionMemory.stopped`).
     """
-    commands = {p: TopicPartition(commands_topic(entity), p) for p in partitions}
-    states = {p: TopicPartition(state_topic(entity), p) for p in partitions}
-    events = {p: TopicPartition(events_topic(entity), p) for p in partitions} if with_events else {}
-    log.settle(group, [*commands.values(), *states.values(), *events.values()])
+    commands = {p: TopicPartition(commands_topic(entity), p) for p in states}
+    newest = {p: TopicPartition(state_topic(entity), p) for p in states}
+    events = {p: TopicPartition(events_topic(entity), p) for p in states} if with_events else {}
+    log.settle(group, [*commands.values(), *newest.values(), *events.values()])
     committed = log.committed(group, list(commands.values()))
-    begins = log.begins([*commands.values(), *states.values(), *events.values()])
-    marks = log.ends([*states.values(), *events.values()], committed=False)
-    memories = {p: PartitionMemory() for p in partitions}
+    begins = log.begins([*commands.values(), *newest.values(), *events.values()])
+    marks = log.ends([*newest.values(), *events.values()], committed=False)
+    memories = {p: PartitionMemory(states[p]) for p in states}
     reader = log.reader()
     try:
-        for record in _read_to(reader, {tp: begins[tp] for tp in states.values()}, marks, environment):
-            _take_state(memories[record.partition], record)
+        start = {tp: max(begins[tp], states[p].position) for p, tp in newest.items()}
+        for batch in _read_to(reader, start, marks, environment):
+            take_states(batch, states)
+        for memory in memories.values():
+            memory.take_marks()
         start = {tp: max(memories[p].verified, begins[tp]) for p, tp in events.items()}
-        for record in _read_to(reader, start, marks, environment):
-            _take_event(memories[record.partition], record, count)
+        for batch in _read_to(reader, start, marks, environment):
+            for record in batch.records:
+                _take_event(memories[record.partition], record, count)
     finally:
         reader.close()
     for p, tp in events.items():
@@ -78,19 +86,6 @@ def restore(
     return memories
 
 
-def _take_state(memory: PartitionMemory, record: Record) -> None:
-    try:
-        covered = checked_covered(record)
-    except BadData as error:
-        memory.stopped = memory.stopped or str(error)  # what it hides may be needed: nothing is decided here
-        return
-    memory.records[record.key or b""] = record.value or b""
-    memory.schemas.add(covered.schema)
-    memory.next_command = max(memory.next_command, covered.commands)
-    memory.verified = max(memory.verified, covered.folded)
-    memory.begun = max(memory.begun, covered.begun)
-
-
 def _take_event(memory: PartitionMemory, record: Record, count: int) -> None:
     """An event that its entity's state may not cover."""
     key = record.key
@@ -104,7 +99,7 @@ def _take_event(memory: PartitionMemory, record: Record, count: int) -> None:
     elif not ours and 0 <= memory.begun < record.offset:
         why = FOREIGN
     else:
-        state = memory.records.get(key)
+        state = memory.states.get(key)
         if state is None or record.offset >= decode_covered(state).events:
             memory.tail.setdefault(key, []).append(record)
         return
@@ -121,9 +116,10 @@ def foreign_event(
     mine = f"{owner};".encode()
     reader = log.reader()
     try:
-        for record in _read_to(reader, {partition: start}, {partition: end}, environment, LOOKING_S):
-            if record.offset < end and not dict(record.headers).get("hw_txn", b"").startswith(mine):
-                return _bad(record, FOREIGN)
+        for batch in _read_to(reader, {partition: start}, {partition: end}, environment, LOOKING_S):
+            for record in batch.records:
+                if record.offset < end and not dict(record.headers).get("hw_txn", b"").startswith(mine):
+                    return _bad(record, FOREIGN)
     finally:
         reader.close()
     return None
@@ -139,7 +135,7 @@ def _read_to(
     marks: dict[TopicPartition, int],
     environment: Environment,
     stalled_s: float = STALLED_S,
-) -> Iterator[Record]:
+) -> Iterator[Batch]:
     """Committed records from `start` up to the marks, as they are read: there may be more than fit in memory."""
     missing = {tp for tp, position in start.items() if position < marks[tp]}
     if not missing:
@@ -148,7 +144,7 @@ def _read_to(
     deadline_s = environment.monotonic_s() + stalled_s
     while missing:
         batch = reader.read(10_000, 1.0)
-        yield from batch.records
+        yield batch
         missing -= {tp for tp, reached in batch.reached.items() if reached >= marks[tp]}
         now_s = environment.monotonic_s()
         if batch.reached:

@@ -82,6 +82,7 @@ class Entry(msgspec.Struct, gc=False, eq=False):
     sources: dict[str, tuple[int, int]]
     torn: tuple[str, int] | None = None
     oldest_ms: int = 0
+    weight_bytes: int = 0
 
     @classmethod
     def new(cls, entity_id: str, state: Any, raw: bytes) -> Entry:

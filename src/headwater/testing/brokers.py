@@ -139,9 +139,14 @@ class Cluster:
         self._wait_until_ready(60)
 
     def delete(self) -> None:
-        """Stops the cluster and removes its directory, data included."""
+        """Stops the cluster and removes its directory, data included, and what its clients kept on this machine."""
         self.stop()
         shutil.rmtree(self.directory)
+        self.forget()
+
+    def forget(self) -> None:
+        """Removes what clients kept of the cluster in the cache: indexes, and copies of states."""
+        shutil.rmtree(self.cache / "clusters" / self.cluster_id, ignore_errors=True)
 
     def save(self) -> None:
         content = {

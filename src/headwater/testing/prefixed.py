@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 
@@ -108,6 +109,10 @@ class PrefixedLog:
         return self._log.embedded
 
     @property
+    def cache(self) -> Path | None:
+        return self._log.cache
+
+    @property
     def records_read(self) -> int:
         return self._log.records_read
 
@@ -143,8 +148,8 @@ class PrefixedLog:
     def append_nowait(self, records: Sequence[NewRecord], on_done: OnDone) -> None:
         self._log.append_nowait(self._prefix.records_on(records), on_done)
 
-    def reader(self, *, envelopes: bool = True) -> Reader:
-        return _Reader(self._log.reader(envelopes=envelopes), self._prefix)
+    def reader(self, *, envelopes: bool = True, patient: bool = False) -> Reader:
+        return _Reader(self._log.reader(envelopes=envelopes, patient=patient), self._prefix)
 
     def member(self, group: str, topics: Sequence[str], *, name: str) -> Member:
         own = [self.prefix + topic for topic in topics]

@@ -62,7 +62,8 @@ class KafkaOptions:
         session_timeout_s: after which a member that is not heard of loses its partitions.
         poll_timeout_s: after which a member that is alive and does not read loses them.
         transaction_timeout_s: after which the cluster aborts a transaction that nobody ends.
-        index_directory: where the local index of `keyed` lives (None: in `cache_directory()`).
+        index_directory: where local files that can be made again from the log live, in a directory for each cluster:
+            the index of `keyed`, and checkpoints of states (None: in `cache_directory()`).
         settings: more settings for every client, by librdkafka's names (security, compression).
     """
 
@@ -112,6 +113,11 @@ class Connection:
         self._retired: deque[AdminClient] = deque(maxlen=8)
         self._knock()
         self.cluster_id: str = self.metadata(options.connect_timeout_s).cluster_id
+
+    @property
+    def cache(self) -> Path:
+        """Where local files about this cluster live."""
+        return (self.options.index_directory or cache_directory() / "clusters") / self.cluster_id
 
     def settings(self) -> dict[str, Any]:
         """What all clients share: short waits before a lost connection is tried again, and bounded requests."""

@@ -19,7 +19,7 @@ import msgspec
 
 from headwater.errors import Unavailable
 from headwater.log.kafka.administration import Administration
-from headwater.log.kafka.connection import Connection, cache_directory
+from headwater.log.kafka.connection import Connection
 from headwater.log.kafka.reading import KafkaReader
 from headwater.log.kafka.records import Counter, KafkaRecord
 from headwater.log.port import Record, StoredRecord, TopicPartition
@@ -79,9 +79,8 @@ class KeyIndex:
         with self._lock:
             index = self._partitions.get(partition)
             if index is None:
-                place = self._connection.options.index_directory or cache_directory() / "keys"
-                topic_id = self._administration.topic_id(partition.topic)
-                directory = place / self._connection.cluster_id / f"{partition.topic}-{topic_id}"
+                topic_id = self._administration.topic_id(partition.topic).replace("/", "_")
+                directory = self._connection.cache / "keys" / f"{partition.topic}-{topic_id}"
                 index = _PartitionIndex(self._connection, self._administration, partition, directory)
                 self._partitions[partition] = index
             return index

@@ -91,6 +91,10 @@ class KafkaLog:
         return False
 
     @property
+    def cache(self) -> Path:
+        return self._connection.cache
+
+    @property
     def records_read(self) -> int:
         return self._counter.value
 
@@ -122,8 +126,8 @@ class KafkaLog:
     def append_nowait(self, records: Sequence[NewRecord], on_done: OnDone) -> None:
         self._appender.append_nowait(records, on_done)
 
-    def reader(self, *, envelopes: bool = True) -> KafkaReader:
-        return self._opened(KafkaReader(self._connection, self._administration, self._counter))
+    def reader(self, *, envelopes: bool = True, patient: bool = False) -> KafkaReader:
+        return self._opened(KafkaReader(self._connection, self._administration, self._counter, patient=patient))
 
     def member(self, group: str, topics: Sequence[str], *, name: str) -> KafkaMember:
         return self._opened(KafkaMember(self._connection, self._administration, self._counter, group, topics, name))

@@ -24,6 +24,8 @@ from headwater.log.kafka.connection import ClientLog, Connection, Contact
 from headwater.log.kafka.records import Counter, KafkaRecord
 from headwater.log.port import Batch, Positions, TopicPartition
 
+_PATIENT = {"fetch.wait.max.ms": 500, "fetch.min.bytes": 65_536}
+
 _SLICE_S = 0.05
 """How long one wait inside the client takes at most: a close from another thread is seen after it."""
 
@@ -49,17 +51,24 @@ class KafkaReader:
     """See `headwater.log.port.Reader`.
 
     Arguments: connection; administration: asked what was lost when a position is out of range; counter: of
-    the records handed out; name: client id.
+    the records handed out; name: client id; patient: see `Log.reader`.
     """
 
     def __init__(
-        self, connection: Connection, administration: Administration, counter: Counter, *, name: str = "reader"
+        self,
+        connection: Connection,
+        administration: Administration,
+        counter: Counter,
+        *,
+        name: str = "reader",
+        patient: bool = False,
     ) -> None:
         self._connection, self._administration, self._counter = connection, administration, counter
         self._contact = Contact(connection, time.monotonic)
         self._consumer = Consumer(
             {
                 **reading_settings(connection),
+                **(_PATIENT if patient else {}),
                 # Never joins: the client wants a name, and positions are always given.
                 "group.id": "headwater-readers",
                 "client.id": f"{name}@{connection.process}",

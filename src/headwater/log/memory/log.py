@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from weakref import WeakSet
 
 from headwater.environment import SYSTEM, Environment
@@ -74,6 +75,10 @@ class MemoryLog:
         return True
 
     @property
+    def cache(self) -> Path | None:
+        return None
+
+    @property
     def records_read(self) -> int:
         return self._counter.records
 
@@ -116,7 +121,7 @@ class MemoryLog:
         for index, offset in enumerate(self.append(records)):
             on_done(index, offset, None)
 
-    def reader(self, *, envelopes: bool = True) -> MemoryReader:
+    def reader(self, *, envelopes: bool = True, patient: bool = False) -> MemoryReader:
         reader = MemoryReader(self._shelf, self._counter)
         self._open.add(reader)
         return reader

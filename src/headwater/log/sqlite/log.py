@@ -87,6 +87,10 @@ class SqliteLog:
         return True
 
     @property
+    def cache(self) -> None:
+        return None
+
+    @property
     def records_read(self) -> int:
         return self._handed.count
 
@@ -138,7 +142,7 @@ class SqliteLog:
         for index, offset in enumerate(self.append(records)):
             on_done(index, offset, None)
 
-    def reader(self, *, envelopes: bool = True) -> SqliteReader:
+    def reader(self, *, envelopes: bool = True, patient: bool = False) -> SqliteReader:
         reader = SqliteReader(self._source, envelopes)
         self._open.add(reader)
         return reader

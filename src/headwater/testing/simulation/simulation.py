@@ -114,7 +114,7 @@ class Simulation:
     @contextmanager
     def _doubles(self) -> Iterator[None]:
         """Replaces names in headwater's modules, and puts them back."""
-        scheduler = self.scheduler
+        scheduler, files = self.scheduler, _InMemory()
         doubles: dict[int, Any] = {
             id(time): self.time,
             id(threading): SimulatedThreading(scheduler),
@@ -128,7 +128,7 @@ class Simulation:
             id(confluent_kafka.Consumer): partial(Consumer, self),
             id(admin.AdminClient): partial(AdminClient, self),
             id(opening.open_store): self._open_store,
-            id(sqlite3): _InMemory(),
+            id(sqlite3): files,
             id(code_of): _code_of,
         }
         replaced: list[tuple[Any, str, Any]] = []
@@ -144,6 +144,7 @@ class Simulation:
         finally:
             for module, key, value in replaced:
                 setattr(module, key, value)
+            files.close()
 
     def _open_store(self, url: str) -> Any:
         """The store at an address: the same one for every process, and it outlives them."""
@@ -169,10 +170,24 @@ class Durable:
 
 
 class _InMemory:
-    """Stands for the module `sqlite3`: files are kept in memory, each for who opened it."""
+    """Stands for the module `sqlite3`: files are kept in memory. One that is opened by a URI is there for all who open
+    it, until the end of the run; another one for who opened it."""
 
-    def connect(self, path: object, **options: Any) -> sqlite3.Connection:
-        return sqlite3.connect(":memory:", **options)  # type: ignore[no-any-return]
+    def __init__(self) -> None:
+        self._kept: dict[str, sqlite3.Connection] = {}
+
+    def connect(self, path: object, *, uri: bool = False, **options: Any) -> sqlite3.Connection:
+        if not uri:
+            return sqlite3.connect(":memory:", **options)  # type: ignore[no-any-return]
+        file = str(path).removeprefix("file://").partition("?")[0]
+        address = f"file:/{id(self)}{file}?vfs=memdb"
+        if address not in self._kept:
+            self._kept[address] = sqlite3.connect(address, uri=True, check_same_thread=False)
+        return sqlite3.connect(address, uri=True, **options)  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        for connection in self._kept.values():
+            connection.close()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(sqlite3, name)
