@@ -136,7 +136,8 @@ class Loading(Protocol):
 
 
 class Answer:
-    """What a query found: `columns`, and the rows as tuples, read as they are iterated (once)."""
+    """What a query found: `columns`, and the rows as tuples, read as they are iterated (once). Cells are what the
+    store makes of its types, a decimal here a text and there a Decimal; `stores.typed.rows_as` makes them one."""
 
     def __init__(self, columns: tuple[str, ...], rows: Iterator[tuple[Any, ...]]) -> None:
         self.columns, self._rows = columns, rows
@@ -192,7 +193,8 @@ class Store(Protocol):
         ...
 
     def apply(self, runner: str, start: Positions, to: Positions, work: Callable[[Loading], None]) -> None:
-        """Runs `work` and commits its changes together with the positions `to`.
+        """Runs `work` and commits its changes together with the positions `to`. Where another runner was first, a
+        store may undo everything and run `work` again.
 
         Arguments: start: for each partition of `to`, the position the runner started from (left out: nothing
         applied yet). An exception of `work` rolls back and is raised again.
