@@ -11,6 +11,7 @@ from headwater.log.kafka.membership import KafkaFence, KafkaMember
 from headwater.log.port import TopicPartition
 from headwater.owners.deciding import Decider
 from headwater.owners.known import Knowledge
+from headwater.owners.life import Signal
 from headwater.testing.simulation.bugs.planting import bug, replaced
 from headwater.testing.simulation.client.producer import GroupMetadata
 
@@ -92,12 +93,12 @@ def a_revoked_partition_is_kept() -> Iterator[None]:
 
 @bug("What is known of a partition is forgotten when it is lost.", restarts=0.5, pauses=1.0)
 def entities_outlive_their_partition() -> Iterator[None]:
-    def forget(self: Knowledge, partitions: Iterable[int]) -> None:
-        kept = dict(self._live)
-        original(self, partitions)
+    def drop(self: Knowledge, partitions: Iterable[int], signal: Signal) -> None:
+        kept = self._live
+        original(self, partitions, signal)
         self._live = kept
 
-    with replaced(Knowledge, "forget", forget) as original:
+    with replaced(Knowledge, "_drop", drop) as original:
         yield
 
 
