@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import pty
@@ -40,15 +41,15 @@ class Terminal:
             env={**os.environ, **self._environment},
         )
         os.close(slave)
-        screen = ""
+        screen, decode = "", codecs.getincrementaldecoder("utf-8")().decode  # a read may end within a character
         while True:
             try:
-                seen = os.read(master, 4096).decode()
+                seen = os.read(master, 4096)
             except OSError:  # the other end is closed
                 break
             if not seen:
                 break
-            screen += seen
+            screen += decode(seen)
             if asked in screen:
                 os.write(master, answer.encode())
                 asked = "\0"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from headwater.app import PARTS, App
+    from headwater.app import App
     from headwater.client import Shop
     from headwater.log.port import Log
     from headwater.services import Part
@@ -168,6 +168,8 @@ def hw_run(request: pytest.FixtureRequest, hw_log: Log, hw_clock: VirtualEnviron
     with ExitStack() as running:
 
         def run(app: App, *, only: tuple[Part, ...] | list[Part] | None = None) -> Shop:
+            from headwater.app import PARTS
+
             store = stores.setdefault(app.name, _place(request.config).fresh_store())
             parts = PARTS if only is None else only
             return running.enter_context(app.run(hw_log, only=parts, store=store, environment=hw_clock))
