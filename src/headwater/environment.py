@@ -1,15 +1,23 @@
-"""The ports for time, ids and randomness: nothing else in the library asks the machine for them.
+"""The ports for time, ids, randomness and telemetry: nothing else in the library asks the machine for them.
 
 `SYSTEM` is the real one; `testing` brings a virtual one. The core (entities, owners' decisions) never calls
 these: it receives times and ids as arguments.
+
+What the library notices of itself goes to `Environment.telemetry`: gauges, which say how something is now, and
+alerts, for which somebody should get up. The default keeps both for whoever asks in this process, and logs alerts.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Protocol
+
+logger = logging.getLogger("headwater.telemetry")
 
 DRAWN_AT_ONCE = 512
 
@@ -17,8 +25,66 @@ _VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 """A UUID's variant digit (its upper bits are 10) by any hexadecimal digit."""
 
 
+Labels = Mapping[str, str]
+"""What a gauge or an alert is about, such as topic and partition. Never an entity's id."""
+
+
+class Telemetry(Protocol):
+    """Where the library tells how it is. Called from any thread, often; it must neither wait nor raise."""
+
+    def gauge(self, name: str, labels: Labels, value: float) -> None:
+        """How something is from now on. Arguments: name: with its unit last, as Prometheus wants it."""
+        ...
+
+    def alert(self, name: str, labels: Labels, text: str | None) -> None:
+        """Raises an alert, or changes its text. Arguments: text: what is wrong, where, and what to do; None: it is
+        over."""
+        ...
+
+
+class KeptTelemetry:
+    """Keeps the latest of each for this process, and logs alerts (`headwater.telemetry`). Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._gauges: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        self._alerts: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {}
+
+    @property
+    def gauges(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        """By name and labels (in alphabetical order)."""
+        with self._lock:
+            return dict(self._gauges)
+
+    @property
+    def alerts(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], str]:
+        """The texts of those that are not over, by name and labels."""
+        with self._lock:
+            return dict(self._alerts)
+
+    def gauge(self, name: str, labels: Labels, value: float) -> None:
+        with self._lock:
+            self._gauges[name, tuple(sorted(labels.items()))] = value
+
+    def alert(self, name: str, labels: Labels, text: str | None) -> None:
+        key = name, tuple(sorted(labels.items()))
+        with self._lock:
+            before = self._alerts.pop(key, None)
+            if text is not None:
+                self._alerts[key] = text
+        if text is not None and before is None:
+            logger.error("%s", text)
+        elif text is None and before is not None:
+            logger.info("over: %s", before)
+
+
 class Environment(Protocol):
-    """Where time and ids come from."""
+    """Where time and ids come from, and where telemetry goes."""
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Where the library tells how it is."""
+        ...
 
     def now(self) -> datetime:
         """The wall clock: an aware datetime in UTC."""
@@ -43,9 +109,13 @@ def uuid7(unix_ms: int, random: bytes) -> str:
 
 
 class System:
-    """The machine's own clock and randomness. Thread-safe."""
+    """The machine's own clock and randomness. Thread-safe.
 
-    def __init__(self) -> None:
+    Arguments: telemetry: where it goes (None: a `KeptTelemetry` of its own).
+    """
+
+    def __init__(self, telemetry: Telemetry | None = None) -> None:
+        self.telemetry: Telemetry = KeptTelemetry() if telemetry is None else telemetry
         # Random ends of ids, drawn for many at once, and the text of the millisecond that was asked for last: an
         # owner makes tens of thousands a second.
         self._ends: list[str] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, Protocol
 
@@ -12,7 +12,7 @@ from headwater.entities.behaviour import Behaviour
 from headwater.environment import Environment
 from headwater.errors import Unavailable
 from headwater.log.port import Log, TopicPartition
-from headwater.log.topology import Topology, commands_topic, events_topic
+from headwater.log.topology import Topology, commands_topic, events_topic, state_topic
 from headwater.owners.arriving import Arrived
 from headwater.owners.deciding import Decider, Done
 from headwater.owners.giving_way import owner_name, refuse_beside_newer
@@ -23,6 +23,7 @@ from headwater.processes.declare import ProcessShape
 from headwater.processes.forwarding import Forwarder
 from headwater.processes.reacting import Reactor
 from headwater.readers.loop import ReadingLoop, Status
+from headwater.readers.watching import Watch
 
 Part = Literal["commands", "projections", "processes"]
 
@@ -45,6 +46,12 @@ class Services:
         self._loops: list[ReadingLoop] = []
         self._owner_loops: dict[str, ReadingLoop] = {}
         self._forwarders: list[Forwarder] = []
+        self._watch: Watch | None = None
+
+    @property
+    def held(self) -> Mapping[TopicPartition, str]:
+        """Partitions that are read here and in which a transaction has been open for too long, in words."""
+        return {} if self._watch is None else self._watch.alerts
 
     @property
     def loops(self) -> Sequence[ReadingLoop]:
@@ -72,6 +79,15 @@ class Services:
             owner.start()
         for loop in self._loops:
             loop.start()
+
+    def watch(self, environment: Environment) -> None:
+        """Begins to look for transactions that are left open in what is read here, where a log can have such."""
+        timeout_s = self._log.transaction_timeout_s
+        if timeout_s is not None:
+            topics = {topic for loop in self._loops for topic in loop.topics}
+            topics |= {topic for entity in self.owners for topic in (events_topic(entity), state_topic(entity))}
+            self._watch = Watch(self._log, topics, timeout_s, environment)
+            self._watch.start()
 
     def wait_ready(self, timeout_s: float, pause: threading.Event) -> None:
         """Waits until every partition of the owned entity types is owned, here or elsewhere.
@@ -104,6 +120,8 @@ class Services:
             loop.ask_to_stop()
         for loop in self._loops:
             loop.stop()
+        if self._watch is not None:
+            self._watch.stop()
         for owner in self.owners.values():
             owner.close()
         for forwarder in self._forwarders:
@@ -132,9 +150,10 @@ def start_services(
     environment: Environment,
     keeping: Keeping,
 ) -> Services:
-    """As `make_services`, and starts the parts."""
+    """As `make_services`, and starts the parts and the watch over them."""
     services = make_services(app, log, topology, models, parts, process, environment, keeping)
     services.start()
+    services.watch(environment)
     return services
 
 

@@ -1,8 +1,9 @@
-"""A transaction that is left open on a broker: told by `hw lag` and `hw doctor`."""
+"""A transaction that is left open on a broker: told by the app that reads there, by `hw lag`, and by `hw doctor`."""
 
 from __future__ import annotations
 
 import json
+import queue
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,19 +75,33 @@ def faults(shell: Shell) -> list[dict[str, Any]]:
     return found
 
 
+def told(process: Process, start: str) -> str:
+    """The first line on standard error that begins so."""
+    try:
+        while not (line := process.err.get(timeout=PATIENCE_S)).startswith(start):
+            """Another one."""
+    except queue.Empty:
+        raise AssertionError(f"nothing was said that begins with {start!r}") from None
+    return line
+
+
 def test_it_is_told_everywhere_until_it_is_over(shell: Shell, running: Process, broker: Cluster) -> None:
     assert shell(PAY).code == 0
     assert faults(shell) == []
     assert not [row for row in shell("lag").rows if row.get("held")]
     producer = left_open(broker, "left-open")
+    line = told(running, "held: partition till-events/0: ")
+    assert "a transaction has been open for more than 3 s, so nothing from offset" in line
+    assert f"`hw doctor --on {broker.url}`" in line
     held = [row for row in shell("lag").rows if row.get("held")]
     assert {(row["topic"], row["partition"], row["lag"]) for row in held} == {("till-events", 0, 0)}
     assert "a transaction is open from offset" in shell("lag --output table").err
-    (fault,) = eventually(lambda: faults(shell), PATIENCE_S, "it is open for longer than ours may be")
+    (fault,) = faults(shell)
     assert (fault["check"], fault["where"]) == ("transactions", "partition till-events/0")
     assert "left-open (producer" in fault["found"]
     a_producer(broker, "left-open")
-    eventually(lambda: faults(shell) == [], PATIENCE_S, "it is over")
+    told(running, "running: partition till-events/0: again")
+    assert faults(shell) == []
     assert running.stop(signal.SIGTERM) == 0
     del producer
 

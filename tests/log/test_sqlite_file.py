@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from headwater.environment import SYSTEM
+from headwater.environment import SYSTEM, KeptTelemetry
 from headwater.errors import Misuse, Unavailable
 from headwater.log.port import NewRecord, TopicPartition, TopicSpec, Transaction
 from headwater.log.sqlite import SqliteLog
@@ -31,6 +31,8 @@ from headwater.testing.conformance.log.waiting import (
 
 class Clock:
     """A clock that the test turns."""
+
+    telemetry = KeptTelemetry()
 
     def __init__(self) -> None:
         self.time = datetime(2024, 4, 10, tzinfo=UTC)

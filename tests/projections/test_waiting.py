@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from headwater.environment import SYSTEM
+from headwater.environment import SYSTEM, KeptTelemetry
 from headwater.errors import NotYet
 from headwater.log.memory import MemoryLog
 from headwater.log.port import NewRecord, TopicPartition, Transaction
@@ -191,6 +191,8 @@ NOW = datetime(2024, 4, 10, tzinfo=UTC)
 
 class Frozen:
     """The clock at NOW."""
+
+    telemetry = KeptTelemetry()
 
     def now(self) -> datetime:
         return NOW

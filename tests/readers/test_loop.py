@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from headwater.environment import KeptTelemetry
 from headwater.errors import BadData, Unavailable
 from headwater.log.memory import MemoryLog
 from headwater.log.port import (
@@ -32,6 +33,8 @@ P0 = TopicPartition(TOPIC, 0)
 
 class Clock:
     """An environment whose time is moved by hand."""
+
+    telemetry = KeptTelemetry()
 
     def __init__(self) -> None:
         self.s = 0.0

@@ -116,7 +116,8 @@ def _watch(services: Services, stop: threading.Event) -> bool:
 
 
 def _troubles(services: Services) -> dict[str, tuple[str, str]]:
-    """Part -> (state, failure), of each part that does not run and each partition that it has left."""
+    """Part -> (state, failure), of each part that does not run, each partition that it has left, and each that a
+    transaction holds back."""
     found: dict[str, tuple[str, str]] = {
         status.name: (status.state, " ".join(status.last_failure.split()))
         for status in services.statuses
@@ -125,6 +126,8 @@ def _troubles(services: Services) -> dict[str, tuple[str, str]]:
     for status in services.statuses:
         for partition, text in sorted(status.stopped.items()):
             found[f"{status.name}, partition {partition}"] = ("stopped", " ".join(text.split()))
+    for tp, text in sorted(services.held.items()):
+        found[f"partition {tp}"] = ("held", text)
     return found
 
 

@@ -6,7 +6,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 
-from headwater.environment import uuid7
+from headwater.environment import KeptTelemetry, uuid7
 from headwater.errors import Misuse
 
 START = datetime(2024, 4, 10, 10, 30, tzinfo=UTC)
@@ -28,6 +28,7 @@ class VirtualEnvironment:
             raise Misuse(f"seed={seed}: it goes into 12 bits of each id, so choose 0 to {(1 << 12) - 1}")
         self._now, self._seed, self._made = start.astimezone(UTC), seed, 0
         self._lock = threading.Lock()
+        self.telemetry = KeptTelemetry()
 
     def now(self) -> datetime:
         """The virtual time, in UTC."""
