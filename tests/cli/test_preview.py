@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from contextlib import closing
@@ -15,6 +16,7 @@ import pytest
 from headwater.log.opening import open_log
 from headwater.log.port import NewRecord, TopicPartition
 from tests.cli.conftest import Shell, an_app
+from tests.cli.test_run import ROOT
 
 TILLS = """
 import headwater as hw
@@ -102,7 +104,9 @@ with app.run("sqlite:///tills.db", only=parts) as shop:
 
 def made(folder: Path, count: int, parts: str) -> Path:
     (folder / "tills.py").write_text(TILLS)
-    subprocess.run([sys.executable, "-c", MAKE, str(count), parts], cwd=folder, check=True, timeout=100)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", MAKE, str(count), parts]
+    subprocess.run(words, cwd=folder, env=environment, check=True, timeout=100)
     return folder
 
 
