@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, Protocol
 
@@ -13,10 +13,10 @@ from headwater.environment import Environment
 from headwater.errors import Unavailable
 from headwater.log.port import Log, TopicPartition
 from headwater.log.topology import Topology, commands_topic, events_topic, state_topic
-from headwater.owners.arriving import Arrived
-from headwater.owners.deciding import Decider, Done
+from headwater.owners.deciding import Decider
 from headwater.owners.giving_way import owner_name, refuse_beside_newer
 from headwater.owners.keeping import AS_USUAL, Checkpoints, InMemory, Keeper, Keeping
+from headwater.owners.looking_back import LookingBack
 from headwater.owners.owner import Owner
 from headwater.owners.steps import StepMaker
 from headwater.processes.declare import ProcessShape
@@ -183,7 +183,7 @@ def make_services(
     if "commands" in parts:
         for behaviour in app.behaviours.values():
             entity = behaviour.entity
-            decider = Decider(behaviour, app.name, environment.new_id, _done_before(log, entity))
+            decider = Decider(behaviour, app.name, environment.new_id, LookingBack(log, entity, environment))
             _add_owner(services, log, topology, decider, entity, process, environment, True, keeper(decider))
     if "processes" in parts:
         for shape in app.processes:
@@ -246,16 +246,3 @@ def _keeper_for(log: Log, topology: Topology, keeping: Keeping, owners: int, mak
     return Checkpoints(
         log, maker.entity, count, maker.schema, log.cache, memory_bytes=memory_bytes, standby=keeping.standby
     )
-
-
-def _done_before(log: Log, entity: str) -> Callable[[Arrived], Done | None]:
-    """Which events an entity has of a command: the look-up for repetitions older than what is remembered."""
-    topic = events_topic(entity)
-
-    def look(arrived: Arrived) -> Done | None:
-        wanted = ("ce_commandid", arrived.id.encode())
-        records = log.keyed(TopicPartition(topic, arrived.partition), arrived.key)
-        found = [number for number, record in enumerate(records, 1) if wanted in record.headers]
-        return Done(found[-1], len(found)) if found else None
-
-    return look

@@ -51,8 +51,8 @@ class Decider:
     """Carries out the commands of one aggregate.
 
     Arguments: behaviour; source: the ce_source of its events (the app's name); new_id: makes event ids;
-    done_before: asks the log which events an entity has of this command id (for repetitions that are
-    older than what is remembered).
+    done_before: asks the log which events an entity has of this command id, given the position after its last event
+    (for repetitions that are older than what is remembered).
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Decider:
         behaviour: Behaviour[Any],
         source: str,
         new_id: Callable[[], str],
-        done_before: Callable[[Arrived], Done | None],
+        done_before: Callable[[Arrived, int], Done | None],
     ) -> None:
         self.behaviour, self.entity, self.schema = behaviour, behaviour.entity, behaviour.schema
         self._source, self._new_id, self._done_before = source, new_id, done_before
@@ -121,7 +121,7 @@ class Decider:
         source = arrived.source
         if source is not None:
             last = entry.sources.get(source.stream)
-            if last is not None and (source.offset, source.index) <= last and self._done_before(arrived) is not None:
+            if last is not None and (source.offset, source.index) <= last and self._done_before(arrived, entry.events):
                 return Step(arrived, entry, self._reply(entry, arrived, duplicate=True), (), False)
         # Always from its bytes: an object of the caller's would live on in the state, and change with it.
         message = self._commands.decode(arrived.value)
@@ -254,7 +254,7 @@ class Decider:
             known = entry.remembered(asked.id)
             if known is not None:
                 return replace(self._again(entry, asked, known, known.fingerprint).reply, asked_by=arrived.id)
-            if (done := self._done_before(asked)) is not None:
+            if (done := self._done_before(asked, entry.events)) is not None:
                 reply = self._reply(entry, asked, events=done.events, duplicate=True, asked_by=arrived.id)
                 reply.version = done.version
                 return reply

@@ -82,6 +82,7 @@ class Entry(msgspec.Struct, gc=False, eq=False):
     sources: dict[str, tuple[int, int]]
     torn: tuple[str, int] | None = None
     oldest_ms: int = 0
+    newest_ms: int = 0
     weight_bytes: int = 0
 
     @classmethod
@@ -102,12 +103,17 @@ class Entry(msgspec.Struct, gc=False, eq=False):
         return None if found is None else _decode_remembered(found)
 
     def remember(self, one: Remembered) -> None:
-        """Adds an answered command and forgets what is beyond the window or older than a day."""
-        recent = self.recent
-        if not recent:
+        """Adds an answered command."""
+        if not self.recent:
             self.oldest_ms = one.time_ms
-        recent[one.id] = _encode(one)
-        while len(recent) > WINDOW or self.oldest_ms < one.time_ms - DAY_MS:
+        self.newest_ms = max(self.newest_ms, one.time_ms)
+        self.recent[one.id] = _encode(one)
+
+    def forget_old(self) -> None:
+        """Forgets what is beyond the window or older than a day. Not before a batch is decided: what it holds is not in
+        the log yet, where a repetition of what was forgotten is looked for."""
+        recent, before_ms = self.recent, self.newest_ms - DAY_MS
+        while len(recent) > WINDOW or (recent and self.oldest_ms < before_ms):
             del recent[next(iter(recent))]
             self._note_oldest()
 
@@ -127,6 +133,7 @@ command, and it holds up to 128 of them."""
 
 def encode_entry(entry: Entry, schema: str, commands: int, folded: int, begun: int) -> bytes:
     """The record's value for an entry, as `StateRecord` says."""
+    entry.forget_old()
     recent, sources = b",".join(entry.recent.values()), _encode(entry.sources)
     names = _encode(entry.id), entry.version, _encode(schema), entry.events
     return _RECORD % (*names, commands, entry.raw, recent, sources, folded, begun)
