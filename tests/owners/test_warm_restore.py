@@ -97,7 +97,8 @@ def covered(log: Log) -> int:
     total = 0
     for file in files(log):
         with closing(sqlite3.connect(file)) as rows:
-            total += sum(position for (position,) in rows.execute("SELECT position FROM about"))
+            if rows.execute("SELECT 1 FROM sqlite_master WHERE name = 'about'").fetchone():  # else it is being made
+                total += sum(position for (position,) in rows.execute("SELECT position FROM about"))
     return total
 
 
