@@ -20,7 +20,7 @@ from headwater.entities.aggregate import Aggregate
 from headwater.entities.behaviour import Behaviour
 from headwater.entities.travel import Moment, as_known_at, as_of, at_version
 from headwater.environment import Environment
-from headwater.errors import Misuse, NotFound, Unavailable, Unknown
+from headwater.errors import Misuse, NotFound, Unknown
 from headwater.log.port import Log, TopicPartition
 from headwater.log.topology import Topology, events_topic
 from headwater.messages.builtin import Append, Get, Reverted
@@ -31,10 +31,9 @@ from headwater.owners.arriving import Arrived
 from headwater.owners.limits import ENVELOPE_CHARACTERS, too_long
 from headwater.owners.owner import Owner
 from headwater.owners.replies import Reply
+from headwater.readers.spans import wait_visible
 
 A = TypeVar("A", bound=Aggregate[Any])
-
-VISIBLE_S = 10.0
 
 
 class Desk:
@@ -217,11 +216,5 @@ class Desk:
 
     def _wait_visible(self, partition: TopicPartition) -> None:
         wanted = self._seen.get(partition, 0)
-        if not wanted:
-            return
-        deadline = self.environment.monotonic_s() + VISIBLE_S
-        pause = threading.Event()
-        while self.log.ends([partition])[partition] < wanted:
-            if self.environment.monotonic_s() > deadline:
-                raise Unavailable(f"{partition} does not show offset {wanted - 1}, which was committed, within 10 s")
-            pause.wait(0.002)
+        if wanted:
+            wait_visible(self.log, partition, wanted, self.environment)

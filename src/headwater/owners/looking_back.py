@@ -6,17 +6,14 @@ kept until it has new events.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 
 from headwater.environment import Environment
-from headwater.errors import Unavailable
 from headwater.log.port import Log, Record, TopicPartition
 from headwater.log.topology import events_topic
 from headwater.owners.arriving import Arrived
 from headwater.owners.deciding import Done
-
-VISIBLE_S = 10.0
+from headwater.readers.spans import wait_visible
 
 
 class LookingBack:
@@ -33,18 +30,10 @@ class LookingBack:
         place = arrived.partition, arrived.key, end
         if place != self._place:
             partition = TopicPartition(self._topic, arrived.partition)
-            self._wait_visible(partition, end)
+            wait_visible(self._log, partition, end, self._environment)
             self._done = done_in(self._log.keyed(partition, arrived.key))
             self._place = place
         return self._done.get(arrived.id)
-
-    def _wait_visible(self, partition: TopicPartition, end: int) -> None:
-        deadline = self._environment.monotonic_s() + VISIBLE_S
-        pause = threading.Event()
-        while self._log.ends([partition])[partition] < end:
-            if self._environment.monotonic_s() > deadline:
-                raise Unavailable(f"{partition} does not show offset {end - 1}, which was committed, within 10 s")
-            pause.wait(0.002)
 
 
 def done_in(history: Iterable[Record]) -> dict[str, Done]:

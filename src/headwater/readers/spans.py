@@ -1,7 +1,9 @@
-"""Reading what topics held at a moment: from where one stands to an end that is known, in batches."""
+"""Reading what topics held at a moment: from where one stands to an end that is known, in batches; and waiting until an
+end that is known can be read."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -11,6 +13,7 @@ from headwater.log.port import Batch, Log, Positions, TopicPartition
 
 BATCH_RECORDS = 10_000
 STALLED_S = 30.0
+VISIBLE_S = 10.0
 
 
 def batches_between(
@@ -40,3 +43,18 @@ def batches_between(
             elif missing and environment.monotonic_s() > deadline_s:
                 waiting = ", ".join(map(str, sorted(missing)))
                 raise Unavailable(f"{what}: nothing came of {waiting} for {STALLED_S:g} s")
+
+
+def wait_visible(log: Log, partition: TopicPartition, end: int, environment: Environment) -> None:
+    """Waits until readers of committed records can read up to a position, which is known to be committed.
+
+    Raises: Unavailable: not within 10 s.
+    """
+    deadline_s = environment.monotonic_s() + VISIBLE_S
+    pause = threading.Event()
+    while log.ends([partition])[partition] < end:
+        if environment.monotonic_s() > deadline_s:
+            raise Unavailable(
+                f"{partition} does not show offset {end - 1}, which was committed, within {VISIBLE_S:g} s"
+            )
+        pause.wait(0.002)

@@ -97,6 +97,30 @@ class TableSchema(Generic[R]):
         return f"{self.name} version {self.version}"
 
 
+def refuse_stale(runner: str, start: Positions, to: Positions, stored: Positions) -> None:
+    """Compares the positions that a runner started from with the stored ones. Raises: StaleRunner."""
+    for partition in to:
+        if stored.get(partition) != start.get(partition):
+            raise StaleRunner(
+                f"{runner} started from {start.get(partition)} of {partition}, but the store stands at "
+                f"{stored.get(partition)}"
+            )
+
+
+def refuse_another_runner(schema: TableSchema[Any], place: str, runner: str, stored: str) -> None:
+    """Compares who opens a table with who fills it. Arguments: place: the store's, for the error. Raises: Misuse."""
+    if stored != runner:
+        raise Misuse(
+            f"{schema.title} in {place} is filled by {stored}, not by {runner}: "
+            'give one of the two read models another name="…"'
+        )
+
+
+def word_of_sql(name: str) -> str:
+    """Added to what a database says of a query that it does not understand near a name."""
+    return f'; if {name} is meant as a table or a column, it is also a word of SQL: write "{name}" in double quotes'
+
+
 def refuse_changed_shape(schema: TableSchema[Any], stored: Mapping[str, str]) -> None:
     """Compares a schema with the stored shape of the same name and version.
 

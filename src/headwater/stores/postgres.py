@@ -31,7 +31,9 @@ from headwater.stores.port import (
     Key,
     RunnerNote,
     TableSchema,
+    refuse_another_runner,
     refuse_changed_shape,
+    refuse_stale,
 )
 from headwater.stores.postgres_cells import with_nul, without_nul
 from headwater.stores.postgres_connections import Connection, Connections, translated
@@ -39,7 +41,6 @@ from headwater.stores.postgres_loading import (
     Overtaken,
     PostgresLoading,
     locked_positions,
-    refuse_stale,
     write_positions,
 )
 from headwater.stores.postgres_queries import ask
@@ -238,11 +239,7 @@ class PostgresStore:
                 named = [schema.name, schema.version, runner, shape]
                 connection.execute("INSERT INTO hw_tables VALUES ($1, $2, $3, $4)", named)
             else:
-                if stored[0] != runner:
-                    raise Misuse(
-                        f"{schema.title} in {self._place} is filled by {stored[0]}, not by {runner}: "
-                        'give one of the two read models another name="…"'
-                    )
+                refuse_another_runner(schema, self._place, runner, stored[0])
                 refuse_changed_shape(schema, stored[1])
             self._show(connection, table)
         except (errors.ProgrammingError, errors.NotSupportedError) as error:

@@ -21,6 +21,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.string import TextLoader
 
 from headwater.errors import HeadwaterError, Misuse, Unavailable
+from headwater.stores.port import word_of_sql
 from headwater.stores.postgres_cells import argument
 
 OLDEST_SERVER = 140000
@@ -179,10 +180,7 @@ def in_our_words(error: psycopg.Error, place: str, sql: str | None) -> Headwater
 
 def _hint(words: str) -> str:
     near = re.search(r'syntax error at or near "([A-Za-z_]+)"', words)
-    if near is None:
-        return ""
-    name = near.group(1)
-    return f'; if {name} is meant as a table or a column, it is also a word of SQL: write "{name}" in double quotes'
+    return "" if near is None else word_of_sql(near[1])
 
 
 _TOKEN = re.compile(

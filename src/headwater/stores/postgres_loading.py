@@ -78,16 +78,6 @@ def locked_positions(connection: Connection, runner: str, to: Positions) -> dict
     return {TopicPartition(topic, part): position for topic, part, position in rows.fetchall()}
 
 
-def refuse_stale(runner: str, start: Positions, to: Positions, stored: Positions) -> None:
-    """Raises: StaleRunner."""
-    for partition in to:
-        if stored.get(partition) != start.get(partition):
-            raise StaleRunner(
-                f"{runner} started from {start.get(partition)} of {partition}, but the store stands at "
-                f"{stored.get(partition)}"
-            )
-
-
 def write_positions(connection: Connection, runner: str, start: Positions, to: Positions) -> None:
     """Moves positions that are locked, and adds those that were never there.
 

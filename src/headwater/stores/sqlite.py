@@ -33,9 +33,10 @@ from headwater.stores.port import (
     Answer,
     Key,
     RunnerNote,
-    StaleRunner,
     TableSchema,
+    refuse_another_runner,
     refuse_changed_shape,
+    refuse_stale,
 )
 from headwater.stores.sqlite_files import (
     Connection,
@@ -125,12 +126,7 @@ class SqliteStore:
         with self._transaction() as connection:
             with translated(self._path):
                 stored = stored_positions(connection, runner)
-            for partition in to:
-                if stored.get(partition) != start.get(partition):
-                    raise StaleRunner(
-                        f"{runner} started from {start.get(partition)} of {partition}, but the store stands at "
-                        f"{stored.get(partition)}"
-                    )
+            refuse_stale(runner, start, to, stored)
             work(SqliteLoading(connection, self.table, self._path))
             with translated(self._path):
                 connection.executemany(
@@ -258,11 +254,7 @@ class SqliteStore:
             )
             connection.execute(table.definition)
         else:
-            if stored[0] != runner:
-                raise Misuse(
-                    f"{schema.title} in {self._path} is filled by {stored[0]}, not by {runner}: "
-                    'give one of the two read models another name="…"'
-                )
+            refuse_another_runner(schema, self._path, runner, stored[0])
             refuse_changed_shape(schema, stored[1])
         if stored_view(connection, schema.name) != table.view:
             connection.execute(f"DROP VIEW IF EXISTS {quoted(schema.name)}")

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from headwater.errors import HeadwaterError, Misuse, Unavailable
 from headwater.stores.decimals import teach
+from headwater.stores.port import word_of_sql
 
 APPLICATION = 0x68775354  # "hwST" in the file's header: this file is a store of headwater
 FORMAT = 1
@@ -247,7 +248,4 @@ def in_our_words(error: sqlite3.Error, path: str, sql: str | None) -> HeadwaterE
 
 def _hint(words: str) -> str:
     near = re.search(r'near "([A-Za-z_]+)": syntax error', words)
-    if near is None:
-        return ""
-    name = near.group(1)
-    return f'; if {name} is meant as a table or a column, it is also a word of SQL: write "{name}" in double quotes'
+    return "" if near is None else word_of_sql(near[1])
