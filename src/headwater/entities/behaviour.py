@@ -17,10 +17,15 @@ import msgspec
 from headwater.entities.aggregate import Aggregate, handlers_of
 from headwater.entities.schema import schema_of
 from headwater.errors import BadData, HeadwaterError, Misuse
-from headwater.messages.builtin import Reverted
+from headwater.log.topology import events_topic
+from headwater.messages.builtin import Parts, Reverted
+from headwater.messages.codec import Codec
 from headwater.messages.declare import Command, Event, key_of, members_of
 from headwater.messages.envelope import Meta, Recorded, read_meta
-from headwater.messages.json_codec import JsonCodec, Unreadable
+from headwater.messages.json_codec import JsonCodec
+from headwater.messages.unreadable import Unreadable
+from headwater.messages.upcasting import meta_of_part, parts_of
+from headwater.schemas.topics import PLAIN, Codecs
 
 A = TypeVar("A", bound=Aggregate[Any])
 
@@ -49,12 +54,13 @@ class Broken(HeadwaterError):
 
 
 class Behaviour(Generic[A]):
-    """What one aggregate class does.
+    """What one aggregate class does. `events`: the codec of its topic; `json`: of events that travel in commands.
 
+    Arguments: aggregate; codecs: of the app.
     Raises: Misuse: no event family, handlers for foreign messages, two handlers for one message.
     """
 
-    def __init__(self, aggregate: type[A]) -> None:
+    def __init__(self, aggregate: type[A], codecs: Codecs = PLAIN) -> None:
         self.aggregate = aggregate
         self.family = _family_of(aggregate)
         self.entity = typing.cast(str, self.family.__hw__.entity)
@@ -64,8 +70,9 @@ class Behaviour(Generic[A]):
         self._deciders: dict[type, tuple[Callable[..., Any], bool]] = {}
         self.evolvers: dict[type, tuple[Callable[..., Any], bool]] = {}
         self._collect(events)
-        self.events: JsonCodec[Event] = JsonCodec([*events, Reverted])
-        self._event_types = frozenset(events)
+        self.events: Codec[Event] = codecs.of(events_topic(self.entity), [*events, Reverted])
+        self.json: JsonCodec[Event] = JsonCodec([*events, Reverted])
+        self._key_fields: dict[type, str | None] = {event: event.__hw__.key_field for event in events}
         self._decoder: msgspec.json.Decoder[A] = msgspec.json.Decoder(aggregate)
         self.schema = schema_of(aggregate)
         self.encode_state: Callable[[A], bytes] = msgspec.json.Encoder().encode
@@ -97,6 +104,9 @@ class Behaviour(Generic[A]):
             raise Broken("it changed the state; only @evolves methods may, from an event")
         if answer is None:
             return ()
+        key_field = self._key_fields.get(type(answer))
+        if key_field is not None and getattr(answer, key_field) == state.id:
+            return (answer,)  # the usual answer: see `check`
         events = (answer,) if isinstance(answer, Event) else tuple(answer)
         for event in events:
             self.check(event, state.id)
@@ -105,9 +115,12 @@ class Behaviour(Generic[A]):
     def check(self, event: object, entity_id: str) -> None:
         """Whether an event may be appended to this entity. Raises: Broken."""
         kind = type(event)
+        key_field = self._key_fields.get(kind)
+        if key_field is not None and getattr(event, key_field) == entity_id:
+            return  # an id is text, and so is a key that equals one
         if kind is Reverted:
             return
-        if kind not in self._event_types:
+        if key_field is None:
             raise Broken(f"{kind.__name__} is not an event of {self.entity}; return events of {self.family.__name__}")
         if key_of(typing.cast(Event, event)) != entity_id:
             raise Broken(f"{kind.__name__} carries the key {key_of(typing.cast(Event, event))!r}, not {entity_id!r}")
@@ -120,6 +133,8 @@ class Behaviour(Generic[A]):
             state = self._decoder.decode(event.state)
             state.version, state.id = version, entity_id
             return state
+        if type(event) is Parts:
+            return self._evolve_parts(state, event, meta)
         found = self.evolvers.get(type(event))
         if found is not None:
             function, wants_meta = found
@@ -128,6 +143,15 @@ class Behaviour(Generic[A]):
             else:
                 function(state, event)
         state.version += 1
+        return state
+
+    def _evolve_parts(self, state: A, event: Parts, meta: Callable[[], Meta]) -> A:
+        """All that one record is read as, which is one version."""
+        version = state.version
+        for part, one in event.events:
+            state = self.evolve(state, one, lambda part=part, one=one: meta_of_part(meta(), part, one))  # type: ignore[misc] # called at once
+            state.version = version
+        state.version = version + 1
         return state
 
     def fold(self, entity_id: str, history: Iterable[Recorded[Event]]) -> A:
@@ -151,25 +175,37 @@ class Behaviour(Generic[A]):
         return state
 
     def read(self, records: Iterable[StoredFields], *, after: int = 0) -> list[Recorded[Event]]:
-        """The events of an entity's records, in order, each with its meta; where the records do not say
-        versions, they are counted on from `after`. Raises: BadData: a record that cannot be read, with where."""
+        """The events of an entity's records, in order, each with its meta. Several that one old record is read as have
+        its version in common. Else as `read_records`."""
         found: list[Recorded[Event]] = []
-        for record in records:
-            event = self.events.decode(record.value)
+        for recorded in self.read_records(records, after=after):
+            if type(recorded.event) is not Parts:
+                found.append(recorded)
+                continue
+            for part, event in parts_of(recorded.event):
+                found.append(Recorded(event, meta_of_part(recorded.meta, part, event)))
+        return found
+
+    def read_records(self, records: Iterable[StoredFields], *, after: int = 0) -> list[Recorded[Event]]:
+        """One for each record; where the records do not say versions, they are counted on from `after`.
+
+        Raises: BadData: a record that cannot be read, with where."""
+        found: list[Recorded[Event]] = []
+        records = list(records)
+        for record, content in zip(records, self.events.contents(records), strict=True):
+            event = self.events.decode(content)
             meta = self.meta_of(record, type(event))
             if isinstance(event, Unreadable) or isinstance(meta, Unreadable):
                 reason = event.reason if isinstance(event, Unreadable) else typing.cast(Unreadable, meta).reason
                 raise BadData(reason, topic=record.topic, partition=record.partition, offset=record.offset)
-            if meta.version is None:
-                meta = msgspec.structs.replace(meta, version=after + len(found) + 1)
-            found.append(Recorded(event, meta))
+            found.append(Recorded(event, counted(meta, after + len(found))))
         return found
 
     def meta_of(self, record: StoredFields, event: type) -> Meta | Unreadable:
         """The envelope of a record; the payload's own type and time, where the headers do not say them."""
         said: datetime | None = None
         if not any(name == "ce_time" for name, _ in record.headers):
-            time = self.events.payload_time(record.value)
+            time = self.events.payload_time(self.events.contents([record])[0])
             if isinstance(time, Unreadable):
                 return time
             said = time
@@ -196,6 +232,12 @@ class Behaviour(Generic[A]):
                 if message in table:
                     raise Misuse(f"{name}: {message.__name__} has another @{handler.role} method already")
                 table[message] = (handler.function, handler.wants_meta)
+
+
+def counted(meta: Meta, before: int) -> Meta:
+    """An envelope with the version that its record does not say, since others wrote it. Arguments: before: the entity's
+    version before it."""
+    return msgspec.structs.replace(meta, version=before + 1) if meta.version is None else meta
 
 
 def _no_meta() -> Meta:

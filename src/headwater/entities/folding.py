@@ -10,18 +10,19 @@ from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 from headwater.entities.aggregate import Aggregate
-from headwater.entities.behaviour import Behaviour, StoredFields
+from headwater.entities.behaviour import Behaviour, StoredFields, counted
 from headwater.errors import BadData, Failed, HeadwaterError
 from headwater.messages.declare import Event, key_of
 from headwater.messages.envelope import Meta
 from headwater.messages.json_codec import Unreadable
+from headwater.messages.upcasting import parts_of
 
 A = TypeVar("A", bound=Aggregate[Any])
 
 
 class Fold(Generic[A]):
     """The states of all entities of a type, after the records that were added. `wants_meta`: whether any method asks
-    for envelopes.
+    for envelopes, or decoding does.
 
     Versions are counted, so adding begins with an entity's first event.
     """
@@ -32,7 +33,7 @@ class Fold(Generic[A]):
         self._plain = {
             event: function for event, (function, wants_meta) in behaviour.evolvers.items() if not wants_meta
         }
-        self.wants_meta = len(self._plain) < len(behaviour.evolvers)
+        self.wants_meta = len(self._plain) < len(behaviour.evolvers) or behaviour.events.wants_headers
 
     @property
     def states(self) -> dict[str, A]:
@@ -61,7 +62,8 @@ class Fold(Generic[A]):
         Raises: BadData: one that cannot be read. Failed: an @evolves method raised. Each with the coordinates.
         """
         states, plain = self._states, self._plain
-        events = self._behaviour.events.decode_many([one.value for one in records])
+        codec = self._behaviour.events
+        events = codec.decode_many(codec.contents(records))
         place: tuple[StoredFields, Event | Unreadable] | None = None
         try:
             for place in zip(records, events, strict=True):
@@ -85,7 +87,7 @@ class Fold(Generic[A]):
             raise self._failed(*place, error) from error
 
     def _failed(self, record: StoredFields, event: Event | Unreadable, error: Exception) -> Failed:
-        function, _ = self._behaviour.evolvers[type(event)]
+        function, _ = self._behaviour.evolvers.get(type(event), (self._behaviour.evolve, False))  # one of its parts
         where = f"{type(event).__name__} (topic {record.topic}, partition {record.partition}, offset {record.offset})"
         handler = f"{self._behaviour.aggregate.__name__}.{getattr(function, '__name__', function)}"
         return Failed(handler, where, f"{type(error).__name__}: {error}")
@@ -95,7 +97,7 @@ class Fold(Generic[A]):
         if isinstance(event, Unreadable):
             raise _bad(record, event)
         try:
-            entity_id = key_of(event) if record.key is None else record.key.decode()
+            entity_id = _key_of(event) if record.key is None else record.key.decode()
         except UnicodeDecodeError as error:
             raise _bad(record, f"the key is not UTF-8: {error}") from error
         key = entity_id.encode()
@@ -112,9 +114,14 @@ class Fold(Generic[A]):
             found = self._behaviour.meta_of(record, type(event))
             if isinstance(found, Unreadable):
                 raise _bad(record, found)
-            return found
+            return counted(found, state.version)
 
         self._states[state.id.encode()] = self._behaviour.evolve(state, event, meta)
+
+
+def _key_of(event: Event) -> str:
+    """The key of an event, or of those that its record is read as; "": it has none."""
+    return next((key_of(one) for _, one in parts_of(event)), "")
 
 
 def _bad(record: StoredFields, why: Unreadable | str) -> BadData:

@@ -1,6 +1,6 @@
 """The schema of states: which code they were made by, as each state record says.
 
-    2-9c01f2aa-51d07e3b         version, fields, code of the @evolves methods
+    2-9c01f2aa-51d07e3b         version, fields, code of the @evolves methods and of the functions that read old events
 
 The version is the author's, `class Order(hw.Aggregate[OrderEvent], version=2)`, and says which of two schemas is newer.
 Fields and code are fingerprints, and say no more than that something changed:
@@ -23,12 +23,20 @@ import msgspec
 
 from headwater.entities.aggregate import handlers_of
 from headwater.entities.code import code_of
+from headwater.messages.upcasts import functions_of
 
 
 def schema_of(aggregate: type[Any]) -> str:
     """The schema of an aggregate's states."""
-    evolves = [handler.function for handler in handlers_of(aggregate) if handler.role == "evolves"]
-    return f"{aggregate.__hw__.version}-{shape_of_fields(aggregate)}-{code_of(evolves, aggregate)[:8]}"
+    return f"{aggregate.__hw__.version}-{shape_of_fields(aggregate)}-{code_of_states(aggregate)[:8]}"
+
+
+def code_of_states(aggregate: type[Any]) -> str:
+    """The fingerprint of what states are made by: its @evolves methods, and what reads the old events for them."""
+    evolves = [handler for handler in handlers_of(aggregate) if handler.role == "evolves"]
+    code = code_of([handler.function for handler in evolves], aggregate)
+    upcasts = functions_of(message for handler in evolves for message in handler.messages)
+    return code if not upcasts else code_of([*(handler.function for handler in evolves), *upcasts], aggregate)
 
 
 def shape_of_fields(state: type[Any]) -> str:

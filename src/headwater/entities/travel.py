@@ -43,9 +43,16 @@ def as_known_at(history: Sequence[R], time: datetime) -> list[R]:
 
 def at_version(history: Sequence[R], version: int) -> list[R]:
     """The events up to a version, inclusive. Raises: Misuse: the entity never had that version."""
-    if not 0 <= version <= len(history):
-        raise Misuse(f"version {version} does not exist; the entity has versions 0 to {len(history)}")
-    return list(history[:version])
+    newest = newest_version(history)
+    if not 0 <= version <= newest:
+        raise Misuse(f"version {version} does not exist; the entity has versions 0 to {newest}")
+    return [recorded for recorded in history if (recorded.meta.version or 0) <= version]
+
+
+def newest_version(history: Sequence[Recorded[Any]]) -> int:
+    """The version of an entity after its history. Several events may have one version, so it is not how many they
+    are."""
+    return (history[-1].meta.version or 0) if history else 0
 
 
 def _aware(time: datetime) -> None:

@@ -1,6 +1,6 @@
 """Messages: what travels. Declarations, keys, the envelope, the JSON codec. Pure: no I/O."""
 
-from headwater.messages.builtin import Append, Get, RawJson, Reverted
+from headwater.messages.builtin import Append, Dropped, Get, RawJson, Reverted
 from headwater.messages.declare import (
     Command,
     Event,
@@ -32,6 +32,7 @@ from headwater.messages.unreadable import Unreadable
 __all__ = [
     "Append",
     "Command",
+    "Dropped",
     "Event",
     "Get",
     "JsonCodec",

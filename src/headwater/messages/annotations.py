@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from types import SimpleNamespace, UnionType
+from types import FrameType, SimpleNamespace, UnionType
 from typing import Annotated, Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -34,9 +34,9 @@ def names_in_sight(module: str, namespace: Mapping[str, Any], fields: Collection
     """The names that a class body could use beside its module's: the locals of the function that makes the
     class, and the body's own, but not its fields' defaults (`date: date | None = None` means the type).
     Called while the class is made."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__") != module:
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     outer = {} if frame is None or frame.f_locals is frame.f_globals else dict(frame.f_locals)
     return {**outer, **{name: value for name, value in namespace.items() if name not in fields}}
 

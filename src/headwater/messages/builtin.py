@@ -5,6 +5,8 @@ They belong to no entity and carry no key of their own; the record's key names t
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import msgspec
 
 from headwater.messages.declare import Command, Event
@@ -30,3 +32,23 @@ class Reverted(Event, name="hw.Reverted", built_in=True):
 
     state: RawJson
     to_version: int
+
+
+class Parts(Event, name="hw.Parts", built_in=True):
+    """What an old record is read as, where it is another type or several events: `upcasting.parts_of` takes it apart.
+    Never written.
+
+    Arguments: events: each with its number, from 0; those that a reader's codec does not know are left out.
+    """
+
+    if TYPE_CHECKING:
+        events: tuple[tuple[int, Event], ...]
+    else:  # never decoded, so it has no type that could be
+        events: tuple[Any, ...]
+
+
+class Dropped(Event, name="hw.Dropped", built_in=True):
+    """What an old record is read as that means nothing any more; see `upcasting`. Never written."""
+
+    type: str
+    version: int

@@ -177,9 +177,9 @@ def key_of(message: Message) -> str:
 
 def family_of(cls: type[Message]) -> type[Message]:
     """The class that declared `entity=` for this one; a class of no family is its own."""
-    return cls.__hw_family__ or cls  # type: ignore[return-value]
+    return cls.__hw_family__ or cls  # type: ignore[return-value] # a family is of messages
 
 
 def members_of(family: type[Message]) -> list[type[Message]]:
     """The concrete messages of a family that are known by now, in order of declaration."""
-    return list(family_of(family).__hw_members__.values())  # type: ignore[arg-type]
+    return list(family_of(family).__hw_members__.values())  # type: ignore[arg-type] # as above

@@ -14,6 +14,7 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
+from headwater.messages.codec import JSON
 from headwater.messages.declare import Event
 from headwater.messages.times import parse_time as parse_time
 from headwater.messages.times import time_text as time_text
@@ -25,7 +26,6 @@ Headers = Sequence[Header]
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 SPECVERSION: Final = ("ce_specversion", b"1.0")
-JSON: Final = ("content-type", b"application/json")
 AUTH_TYPES: Final = ("user", "app_user", "service_account", "api_key", "system", "unauthenticated")
 TOPIC_ENDS: Final = ("-events", "-commands", "-replies", "-state")
 
@@ -37,7 +37,8 @@ class Meta(msgspec.Struct, frozen=True):
     accepted (None: not known); entity, entity_id: what it is about ("" where the record has no key); version:
     the entity's version after it (None: the record does not say, its reader counts); command_id: the command
     that it follows from; causation_id: the record that caused it; correlation_id: the first cause of all;
-    actor: who asked for it; topic, partition, offset: where it stands.
+    actor: who asked for it; topic, partition, offset: where it stands; part: which of the events that one old record
+    is read as, from 0 (see `upcasting`).
     """
 
     id: str
@@ -54,6 +55,7 @@ class Meta(msgspec.Struct, frozen=True):
     topic: str = ""
     partition: int = -1
     offset: int = -1
+    part: int = 0
 
 
 class Recorded(msgspec.Struct, Generic[E], frozen=True):
@@ -70,7 +72,7 @@ def event_headers(
     type: str,
     time: str | datetime,
     subject: str,
-    entity_version: int,
+    entity_version: int | None,
     causation_id: str | None = None,
     correlation_id: str | None = None,
     command_id: str | None = None,
@@ -82,16 +84,19 @@ def event_headers(
     """The headers of an event.
 
     Arguments: id: a UUIDv7; source: who writes, a URI reference; time, recorded: texts of `time_text`, made
-    once per batch, or datetimes; subject: the entity's id; commit: (command id, index, count) over the events
-    of one command, so that any reader can see a torn one; extra: more headers, as they are.
+    once per batch, or datetimes; subject: the entity's id; entity_version: None: its readers count; commit:
+    (command id, index, count) over the events of one command, so that any reader can see a torn one; extra: more
+    headers, as they are.
     """
     headers = [
         *fixed_headers(source, type),
+        JSON,
         ("ce_id", id.encode()),
         ("ce_time", time_bytes(time)),
         ("ce_subject", subject.encode()),
-        ("ce_entityversion", b"%d" % entity_version),
     ]
+    if entity_version is not None:
+        headers.append(("ce_entityversion", b"%d" % entity_version))
     add_causes(headers, causation_id, correlation_id, actor)
     if command_id is not None:
         headers.append(("ce_commandid", command_id.encode()))
@@ -124,7 +129,7 @@ def command_headers(
     decoded; hw_expected: the entity's version that the caller saw; hw_source: where a process's command comes from,
     so that a reset of the process repeats nothing.
     """
-    headers = [*fixed_headers(source, type), ("ce_id", id.encode()), ("ce_subject", subject.encode())]
+    headers = first_command_headers(id, source, type, subject.encode())
     if time is not None:
         headers.append(("ce_time", time_bytes(time)))
     add_causes(headers, causation_id, correlation_id, actor)
@@ -138,10 +143,15 @@ def command_headers(
     return headers
 
 
+def first_command_headers(id: str, source: str, type: str, subject: bytes) -> list[Header]:
+    """Those that every command has. Arguments: as of `command_headers`; subject: in bytes, as in the record's key."""
+    return [*fixed_headers(source, type), JSON, ("ce_id", id.encode()), ("ce_subject", subject)]
+
+
 @lru_cache(maxsize=4096)
 def fixed_headers(source: str, type: str) -> tuple[Header, ...]:
     """What all records of a type by one writer have in common: made once."""
-    return (SPECVERSION, ("ce_source", source.encode()), ("ce_type", type.encode()), JSON)
+    return (SPECVERSION, ("ce_source", source.encode()), ("ce_type", type.encode()))
 
 
 def add_causes(headers: list[Header], causation_id: str | None, correlation_id: str | None, actor: str | None) -> None:

@@ -4,10 +4,12 @@ Writing is one msgspec pass with the head and the time put around it. Reading ha
 
 - A value that begins exactly as this codec writes the current version of a known class, and speaks of a version
   nowhere else, is decoded at once, by one decoder for all classes (their `eventType` is the tag of a union). So is
-  a batch in which every version that is spoken of is 1, when all of several classes are at version 1.
+  a batch in which every version that is spoken of is 1, when all of several classes are at version 1. Batches are
+  decoded as one text (`together`).
 - Everything else (another order of fields, white space, no version or two, old versions, foreign or broken bytes)
   is first asked for its type and version only. Only when the version is the class's own are the fields read: a
-  payload of version 1 that happens to fit the class of version 2 must not pass as one.
+  payload of version 1 that happens to fit the class of version 2 must not pass as one. Old versions go through the
+  functions that were declared for them (`upcasts`), and only then into a class.
 
 What msgspec cannot forbid, a Decimal that says "NaN", is refused on both.
 
@@ -16,24 +18,28 @@ Nothing that a record holds raises: what cannot be read becomes `Unreadable`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from itertools import repeat
+from itertools import islice, repeat
 from typing import Any, Final, Generic, TypeVar, Union, cast
 
 import msgspec
 
 from headwater.errors import Misuse
+from headwater.messages.codec import JSON, Carried, Header
 from headwater.messages.declare import TYPE_FIELDS, Message, members_of
-from headwater.messages.finite import Finite, complaint_about_decimals
+from headwater.messages.finite import complaint_about_decimals
 from headwater.messages.shapes import complaint_about, complete
 from headwater.messages.times import parse_time, time_text
+from headwater.messages.together import BETWEEN, BROKEN, Beginnings, Together
 from headwater.messages.unreadable import Unreadable as Unreadable
+from headwater.messages.upcasting import FIELDS, FIELDS_TO_JSON, Upcasting
+from headwater.messages.upcasts import Fields
 
 M = TypeVar("M", bound=Message)
 
 VERSION_FIELDS: Final = {"event": "eventVersion", "command": "commandVersion", "timeout": "timeoutVersion"}
-BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 TOGETHER: Final = 256  # values of a batch that are looked at as one text: as much as stays in a processor's cache
 
 
@@ -72,12 +78,15 @@ class JsonCodec(Generic[M]):
         own = self.type_field == TYPE_FIELDS[kind]  # else the union has no tag to go by
         self._prefixes = tuple(head for head, _ in self._heads.values()) if own else ()
         self._version = f'"{self.version_field}"'.encode()
-        self._first = self._version + b":1,"
+        self._not_first = other_than_first(self.version_field)
         # An event always carries its version in its head, a command only from version 2 on.
         self._versions = 1 if kind == "event" else 0
         # One class alone would be decoded from a value that says no type.
         self._all_first = len(members) > 1 and all(cls.__hw__.version == 1 for cls in members)
-        self._finite = Finite(members)
+        self._capital = capital_of(self.version_field).encode()
+        self._together = Together(members)
+        self._finite = self._together.finite
+        self.upcasting = Upcasting(members)
 
     def _head(self, cls: type[M], kind: str) -> tuple[bytes, int]:
         """What the JSON of a class begins with, and how much of msgspec's output it replaces."""
@@ -117,6 +126,20 @@ class JsonCodec(Generic[M]):
     def _time_suffix(self, time: datetime) -> bytes:
         return b"," + msgspec.json.encode(self.time_field) + b":" + f'"{time_text(time)}"}}'.encode()
 
+    wants_headers = False
+
+    def contents(self, records: Sequence[Carried]) -> list[bytes | None]:
+        """The values of records: JSON says itself what it is."""
+        return [record.value for record in records]
+
+    def as_json(self, value: bytes | None) -> bytes | None:
+        """The value, which is meant to be JSON."""
+        return value
+
+    def headers(self, cls: type[M]) -> tuple[Header, ...]:
+        """The headers that say how the records of a class are written."""
+        return (JSON,)
+
     def decode(self, value: bytes | None) -> M | Unreadable:
         """The message in a record's value, or why there is none."""
         if (
@@ -134,39 +157,65 @@ class JsonCodec(Generic[M]):
                     return message
         return self._decode_by_header(value)
 
-    def decode_many(self, values: Sequence[bytes | None]) -> list[M | Unreadable]:
-        """As `decode`, for a batch. Costs hardly more than the decoder when every value is of the usual form."""
+    def decode_many(self, values: Iterable[bytes | None]) -> list[M | Unreadable]:
+        """As `decode`, for a batch. Costs hardly more than the decoder when every value is of the usual form. What is
+        cut out of something larger for it may be cut as it is read: some values are held at a time."""
         found: list[M | Unreadable] = []
-        for start in range(0, len(values), TOGETHER):
-            found += self._decode_some(values[start : start + TOGETHER])
+        rest = iter(values)
+        while some := list(islice(rest, TOGETHER)):
+            found += self._decode_some(some)
         return found
 
-    def _decode_some(self, values: Sequence[bytes | None]) -> list[M | Unreadable]:
-        if self._all_usual(values):
-            try:
-                messages: list[M | Unreadable] = list(map(self._union, cast("Sequence[bytes]", values)))
-            except BROKEN:
-                pass  # at least one is broken: look at each
-            else:
-                if not self._finite.wary or self._finite.all_finite(messages):
-                    return messages
-        return list(map(self.decode, values))
+    def beginnings(self, frames: Iterable[bytes]) -> Beginnings:
+        """What values begin with that carry one of some frames of one length, for `decode_begun`."""
+        quote, heads = msgspec.json.encode, {}
+        for cls in self._heads if self._prefixes else ():
+            head, _ = self._heads[cls]
+            bare = b"{" + quote(self.type_field) + b":" + quote(cls.__hw__.wire_name) + b","
+            first = quote(cls.__struct_encode_fields__[0]) + b":" if cls.__struct_encode_fields__ else b""
+            for frame in frames:
+                heads[frame + head + first] = (len(frame + head), bare + first)
+        return Beginnings(heads)
 
-    def _all_usual(self, values: Sequence[bytes | None]) -> bool:
-        """Whether all values say the version of their class, as this codec writes it, and no other; without a step
-        of Python for each."""
-        if not (self._versions and self._prefixes):
-            return False
+    def decode_begun(self, values: Sequence[bytes], beginnings: Beginnings) -> list[M] | None:
+        """The messages of values that all begin so, and are of the usual form; None: they have to be looked at."""
+        text = beginnings.text(values) if self._together.possible else None
+        if text is None or (b"\\" in text and b"\\u" in text) or (self._capital in text and self._version in text):
+            return None
+        return self._together.read(text, len(values), nulls=1)
+
+    def decode_usual(self, values: Sequence[bytes | None]) -> list[M] | None:
+        """The messages of values that are all of the usual form; None: they have to be looked at."""
+        text = self._usual_text(values)
+        if text is None:
+            return None
+        if self._together.possible:
+            return self._together.read(text, len(values))
         try:
-            text = b"".join(cast("Sequence[bytes]", values))
-            if b"\\" in text and b"\\u" in text:
-                return False
-            if self._all_first:  # then saying nothing is saying 1, and where it is said does not matter
-                return text.count(self._version) == text.count(self._first)
-            begun = map(bytes.startswith, cast("Sequence[bytes]", values), repeat(self._prefixes))
-            return text.count(self._version) == len(values) and all(begun)
+            messages: list[M] = list(map(self._union, cast("Sequence[bytes]", values)))
+        except BROKEN:
+            return None
+        return messages if not self._finite.wary or self._finite.all_finite(messages) else None
+
+    def _decode_some(self, values: Sequence[bytes | None]) -> Sequence[M | Unreadable]:
+        usual = self.decode_usual(values)
+        return list(map(self.decode, values)) if usual is None else usual
+
+    def _usual_text(self, values: Sequence[bytes | None]) -> bytes | None:
+        """All values in one where each says the version of its class, as this codec writes it, and no other; without
+        a step of Python for each."""
+        if not (self._prefixes and (self._versions or self._all_first)):
+            return None
+        try:
+            text = BETWEEN.join(cast("Sequence[bytes]", values))
         except TypeError:  # a tombstone is among them
-            return False
+            return None
+        if b"\\" in text and b"\\u" in text:
+            return None
+        if self._all_first:  # then saying nothing is saying 1, and where it is said does not matter
+            return text if self._not_first.search(text) is None else None
+        begun = map(bytes.startswith, cast("Sequence[bytes]", values), repeat(self._prefixes))
+        return text if text.count(self._version) == len(values) and all(begun) else None
 
     def _decode_by_header(self, value: bytes | None) -> M | Unreadable:
         if value is None:
@@ -177,6 +226,8 @@ class JsonCodec(Generic[M]):
         name, version = header.type, 1 if header.version is None else header.version
         if name is None:
             return Unreadable("no_type", None, header.version, f"no field {self.type_field!r} says what it is")
+        if self.upcasting.takes(name, version):
+            return self._upcast(name, version, value)
         cls = self.classes.get(name)
         if cls is None:
             return Unreadable("unknown_type", name, version, f"no class here has the wire name {name!r}")
@@ -197,6 +248,26 @@ class JsonCodec(Generic[M]):
         if complaint is not None:
             return Unreadable("wrong_type", info.wire_name, info.version, complaint)
         return message
+
+    def _upcast(self, name: str, version: int, value: bytes) -> M | Unreadable:
+        try:
+            fields = FIELDS.decode(value)
+        except BROKEN as reason:
+            return Unreadable("bad_bytes", name, version, str(reason))
+        for own in (self.type_field, self.version_field):
+            fields.pop(own, None)
+        return cast("M | Unreadable", self.upcasting.read(name, version, fields, self._typed))
+
+    def _typed(self, name: str, fields: Fields) -> Any:
+        """The newest end of an old event; None: of a class that this codec does not know."""
+        cls = self.classes.get(name)
+        if cls is None:
+            return None
+        try:
+            text = FIELDS_TO_JSON.encode(fields)
+        except (UnicodeEncodeError, TypeError, ValueError, RecursionError) as reason:
+            return Unreadable("wrong_type", name, cls.__hw__.version, f"the fields cannot be JSON: {reason}")
+        return self._decode_as(cls, text)
 
     def _read_header(self, value: bytes) -> Any:
         try:
@@ -227,6 +298,21 @@ def other_version(cls: type[Message], version: int) -> Unreadable:
         return Unreadable("old_version", info.wire_name, version, why)
     why = f"version {version} of {info.wire_name} is newer than version {info.version} here: a newer program wrote it"
     return Unreadable("unknown_version", info.wire_name, version, why)
+
+
+def other_than_first(field: str) -> re.Pattern[bytes]:
+    """Finds where a version is spoken of and not followed by `:1,`. Arguments: field: its name.
+
+    Capital letters are rare in JSON: the search begins with that of the name, and looks back at the rest last of all.
+    """
+    capital = capital_of(field)
+    name, end = re.escape(f'"{field}"'.encode()), re.escape(f'{field[field.index(capital) :]}"'.encode())
+    return re.compile(end + b"(?!:1,)(?<=" + name + b")")
+
+
+def capital_of(field: str) -> str:
+    """The first capital letter of a name; where it has none, its first letter."""
+    return next((letter for letter in field if letter.isupper()), field[0])
 
 
 def concrete(classes: Iterable[type[M]]) -> list[type[M]]:

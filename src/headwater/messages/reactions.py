@@ -24,14 +24,19 @@ R = TypeVar("R")
 P = ParamSpec("P")
 
 REACTIONS: Final = "__hw_reactions__"
-SIGNATURES: Final = "(self, event), optionally followed by meta: hw.Meta and, in a projection, rows: hw.Rows"
+SIGNATURES: Final = (
+    "(self, event), optionally followed by meta: hw.Meta and, in a projection, rows: hw.Rows and sink: hw.Sink"
+)
+
+ROLES: Final = {"Meta": "meta", "Rows": "rows", "Sink": "sink"}
+"""What a method may ask for after the event, in this order."""
 
 
 class Reaction(NamedTuple):
     """One method for one type of message.
 
     Arguments: message_type: a concrete class; function: the method, called with (state, event), then meta and
-    rows if wanted; key, keys: called with (event, meta), None: the message's own key.
+    rows and sink if wanted; key, keys: called with (event, meta), None: the message's own key.
     """
 
     message_type: type[Event] | type[Timeout]
@@ -40,6 +45,7 @@ class Reaction(NamedTuple):
     keys: Callable[[Any, Meta], Iterable[object]] | None
     wants_meta: bool
     wants_rows: bool
+    wants_sink: bool = False
 
 
 class On(Protocol[M_co]):
@@ -70,10 +76,10 @@ def on(
             raise Misuse(f"@hw.on({message.__name__}, {name}=…): give it a function of (event, meta)")
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:
-        wants_meta, wants_rows = wanted_arguments(message, function)
+        wants_meta, wants_rows, wants_sink = wanted_arguments(message, function)
         marks = list(getattr(function, REACTIONS, ()))
         kind: Any = message
-        marks.insert(0, Reaction(kind, function, key, keys, wants_meta, wants_rows))
+        marks.insert(0, Reaction(kind, function, key, keys, wants_meta, wants_rows, wants_sink))
         setattr(function, REACTIONS, marks)
         return function
 
@@ -102,8 +108,8 @@ def concrete(message: Any) -> list[Any]:
     return list(members_of(message)) if message.__hw__.family else [message]
 
 
-def wanted_arguments(message: type, function: Callable[..., Any]) -> tuple[bool, bool]:
-    """Whether a method wants meta and rows. Raises: Misuse: it takes something else."""
+def wanted_arguments(message: type, function: Callable[..., Any]) -> tuple[bool, bool, bool]:
+    """Whether a method wants meta, rows, and a sink. Raises: Misuse: it takes something else."""
     where = f"{getattr(function, '__qualname__', function)} (@hw.on({message.__name__}))"
     if not inspect.isfunction(function):
         raise Misuse(f"{where} must be a method: put @hw.on directly above def")
@@ -114,19 +120,19 @@ def wanted_arguments(message: type, function: Callable[..., Any]) -> tuple[bool,
         raise Misuse(f"{where} must take {SIGNATURES}")
     refuse_other_message(message, function, parameters[1], where)
     wants = [role_of(parameter) for parameter in parameters[2:]]
-    if wants not in ([], ["meta"], ["rows"], ["meta", "rows"]):
+    if wants != [role for role in ROLES.values() if role in wants]:
         names = ", ".join(parameter.name for parameter in parameters)
         raise Misuse(f"{where} takes ({names}); it must take {SIGNATURES}")
-    return "meta" in wants, "rows" in wants
+    return "meta" in wants, "rows" in wants, "sink" in wants
 
 
 def role_of(parameter: inspect.Parameter) -> str | None:
     """By annotation, or by name where there is none."""
     if parameter.annotation is inspect.Parameter.empty:
-        return parameter.name if parameter.name in ("meta", "rows") else None
+        return parameter.name if parameter.name in ROLES.values() else None
     annotation = parameter.annotation
     words = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
-    return {"Meta": "meta", "Rows": "rows"}.get(words.rpartition(".")[2])
+    return ROLES.get(words.partition("[")[0].rpartition(".")[2])
 
 
 def refuse_other_message(message: type, function: Callable[..., Any], parameter: inspect.Parameter, where: str) -> None:

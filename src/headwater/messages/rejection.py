@@ -13,15 +13,17 @@ know the class gets a plain `Rejected` with the same name and text.
 from __future__ import annotations
 
 import inspect
+from collections import defaultdict
 from collections.abc import Iterator
 from string import Formatter
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
+from weakref import ref
 
 import msgspec
 
 from headwater.errors import HeadwaterError, Misuse
 from headwater.messages.annotations import is_class_variable
-from headwater.messages.declare import MessageMeta, Value, field
+from headwater.messages.declare import MessageMeta, Value, field, make
 
 
 class Wire(msgspec.Struct):
@@ -30,6 +32,10 @@ class Wire(msgspec.Struct):
     rejected: str
     text: str
     fields: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_known: defaultdict[str, list[ref[type[Rejected]]]] = defaultdict(list)
+"""The classes of each wire name, while they are in use."""
 
 
 @dataclass_transform(field_specifiers=(field,))
@@ -42,18 +48,23 @@ class Rejected(HeadwaterError):
 
     __hw_name__: ClassVar[str] = "Rejected"
     __hw_values__: ClassVar[type[Value]]
-    __hw_turn__: ClassVar[int] = 0  # grows each time that some rejection is made
+    __hw_turn__: ClassVar[int] = 0  # grows each time that a rejection of another class is made
 
     def __init__(self, *args: Any, **fields: Any) -> None:
         cls = type(self)
         if cls is Rejected:
             super().__init__(*args)
             return
-        values = cls.__hw_values__(*args, **fields)
-        super().__init__(*msgspec.structs.astuple(values))  # so that copies and pickles are made again alike
-        vars(self).update(msgspec.structs.asdict(values))
-        Rejected.__hw_turn__ += 1
-        cls.__hw_turn__ = Rejected.__hw_turn__
+        checked = msgspec.structs.astuple(cls.__hw_values__(*args, **fields))
+        super().__init__(*checked)  # so that copies and pickles are made again alike
+        self._hold(checked)
+
+    def _hold(self, checked: tuple[Any, ...]) -> None:
+        cls = type(self)
+        vars(self).update(zip(cls.__hw_values__.__struct_fields__, checked, strict=True))
+        if not cls.__hw_turn__ or cls.__hw_turn__ != Rejected.__hw_turn__:
+            Rejected.__hw_turn__ += 1
+            cls.__hw_turn__ = Rejected.__hw_turn__
 
     if TYPE_CHECKING:
 
@@ -69,6 +80,7 @@ class Rejected(HeadwaterError):
             unknown = set(named_in(text_of(cls))) - set(cls.__hw_values__.__struct_fields__)
             if unknown:
                 raise Misuse(f"the docstring of {cls.__name__} names {{{unknown.pop()}}}, which is no field of it")
+            _known[cls.__hw_name__].append(ref(cls))
 
     @property
     def name(self) -> str:
@@ -102,13 +114,17 @@ def named_in(text: str) -> Iterator[str]:
             yield name.partition(".")[0].partition("[")[0]
 
 
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Wire).decode
+
+
 def rejection_to_wire(rejection: Rejected) -> bytes:
     """A rejection as JSON."""
     wire = Wire(rejection.name, str(rejection))
     if type(rejection) is not Rejected:
-        values = type(rejection).__hw_values__(*rejection.args)
-        wire.fields = msgspec.Raw(msgspec.json.encode(values))
-    return msgspec.json.encode(wire)
+        values = make(type(rejection).__hw_values__, *rejection.args)  # they were checked when it was made
+        wire.fields = msgspec.Raw(_encode(values))
+    return _encode(wire)
 
 
 def rejection_from_wire(value: bytes) -> Rejected:
@@ -117,7 +133,7 @@ def rejection_from_wire(value: bytes) -> Rejected:
     Raises: Misuse when the text is no rejection.
     """
     try:
-        wire = msgspec.json.decode(value, type=Wire)
+        wire = _decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as reason:
         raise Misuse(f"this is no rejection: {reason}") from reason
     for cls in known_as(wire.rejected):
@@ -125,18 +141,23 @@ def rejection_from_wire(value: bytes) -> Rejected:
             values = msgspec.json.decode(wire.fields, type=cls.__hw_values__)
         except msgspec.ValidationError:
             continue  # another version of the class, with other fields: its name and text still hold
-        return cls(**msgspec.structs.asdict(values))
+        return _made(cls, values)
     plain = Rejected(wire.text)
     vars(plain)["__hw_name__"] = wire.rejected
     return plain
 
 
+def _made(cls: type[Rejected], values: Value) -> Rejected:
+    """A rejection of values that were checked where it was raised."""
+    if cls.__init__ is not Rejected.__init__:
+        return cls(**msgspec.structs.asdict(values))
+    checked = msgspec.structs.astuple(values)
+    made = cls.__new__(cls, *checked)
+    made._hold(checked)
+    return made
+
+
 def known_as(name: str) -> list[type[Rejected]]:
     """The classes of a wire name. Where a process has several (two test modules), the one raised last is meant."""
-    found: list[type[Rejected]] = []
-    ahead = [Rejected]
-    while ahead:
-        subclasses = ahead.pop().__subclasses__()
-        ahead += subclasses
-        found += [cls for cls in subclasses if cls.__hw_name__ == name]
-    return sorted(found, key=lambda cls: cls.__hw_turn__, reverse=True)
+    found = [cls for one in _known.get(name, ()) if (cls := one()) is not None]
+    return found if len(found) < 2 else sorted(found, key=lambda cls: cls.__hw_turn__, reverse=True)
