@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from headwater.errors import Misuse
-from headwater.log.port import NewRecord, TopicSpec
+from headwater.log.port import NewRecord, Positions, TopicSpec
 
 MAX_RECORD_BYTES = 1_000_000
 """The most that key, value and headers of one record may have together."""
@@ -65,6 +65,19 @@ def check_specs(specs: Sequence[TopicSpec]) -> None:
             raise Misuse(f"{spec.name!r} cannot name a topic: use 1 to 249 letters, digits, dots, hyphens, underscores")
         if spec.partitions < 1:
             raise Misuse(f"topic {spec.name} needs at least one partition, not {spec.partitions}")
+
+
+def check_deletion(topic: str, compacted: bool) -> None:
+    """Raises `Misuse` for a topic that keeps the latest record of each key, however old."""
+    if compacted:
+        raise Misuse(f"topic {topic} is compacted: its records are not deleted by their positions")
+
+
+def check_before(positions: Positions, ends: Positions) -> None:
+    """Raises `Misuse` when a position lies beyond the end of what can be seen."""
+    for partition, position in positions.items():
+        if position > ends[partition]:
+            raise Misuse(f"{partition} ends at {ends[partition]}: nothing can be deleted up to {position}")
 
 
 def unknown_topic(topic: str) -> Misuse:

@@ -1,7 +1,14 @@
-"""From an address to a log: `memory://`, `sqlite:///shop.db`, `kafka://host:9092`."""
+"""From an address to a log: `memory://`, `sqlite:///shop.db`, `kafka://host:9092`.
+
+`archive=` is the last option of any of them, and everything behind it is the archive's own address, as it stands:
+
+    sqlite:///shop.db?archive=file:///mnt/archive
+    kafka://host:9092?group_protocol=consumer&archive=s3://bucket/shop?scheme=http&endpoint_override=localhost:9000
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -17,6 +24,7 @@ KAFKA_OPTIONS = (
     "transaction_timeout_s",
     "index_directory",
 )
+_ARCHIVE = re.compile("[?&]archive=")
 FORMS = "memory://, sqlite:///shop.db (a path), or kafka://host:9092"
 
 
@@ -24,10 +32,17 @@ def open_log(url: str) -> Log:
     """Opens a log.
 
     Arguments: url: `memory://` (gone with the process); `sqlite:///relative.db` or `sqlite:////absolute.db`;
-    `kafka://host:port[,host:port]`, with `?group_protocol=consumer` for KIP-848.
+    `kafka://host:port[,host:port]`, with `?group_protocol=consumer` for KIP-848. With `?archive=file:///directory` or
+    `?archive=s3://bucket/prefix`, what was archived and is in the log no more is read from there.
     Raises: Misuse: an address of no known form, or one whose package is not installed. Unavailable: nothing
     answers there, or the file is none of ours.
     """
+    url, archive = split_archive(url)
+    if archive is not None:
+        from headwater.log.archive import ArchivedLog, open_archive
+
+        opened = open_archive(archive)
+        return ArchivedLog(open_log(url), opened)
     scheme, separator, _ = url.partition("://")
     if not separator:
         raise Misuse(f"{url!r} is no address of a log; write {FORMS}")
@@ -52,11 +67,22 @@ def open_log(url: str) -> Log:
     raise Misuse(f"no log is called {scheme!r}; write {FORMS}")
 
 
+def split_archive(url: str) -> tuple[str, str | None]:
+    """The address of a log without its archive, and the archive's. Raises: Misuse: it is empty."""
+    found = _ARCHIVE.search(url)
+    if found is None:
+        return url, None
+    if found.end() == len(url):
+        raise Misuse(f"{url!r}: archive= names nothing; write archive=file:///directory or archive=s3://bucket/prefix")
+    return url[: found.start()], url[found.end() :]
+
+
 def sqlite_path(url: str) -> str:
     """The path in the address of an SQLite file, as it stands there: nothing in it is decoded.
 
-    Raises: Misuse: it names no file, or has options, which there are none of.
+    Raises: Misuse: it names no file, or has options other than an archive.
     """
+    url, _ = split_archive(url)
     path = url.removeprefix("sqlite:///")
     if path == url or not path:
         raise Misuse(f"{url!r}: a file is named by sqlite:///shop.db, or sqlite:////absolute/path/shop.db")
@@ -64,8 +90,8 @@ def sqlite_path(url: str) -> str:
         name, found, rest = path.partition(sign)
         if found:
             raise Misuse(
-                f"{url!r}: the address of an SQLite file has no options, so {sign + rest!r} means nothing; "
-                f"write sqlite:///{name}, and give a file whose name has a {sign} another one"
+                f"{url!r}: the address of an SQLite file has no options but archive=, so {sign + rest!r} means "
+                f"nothing; write sqlite:///{name}, and give a file whose name has a {sign} another one"
             )
     return path
 

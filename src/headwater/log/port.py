@@ -139,11 +139,15 @@ class TopicDescription:
 
 @dataclass(frozen=True, slots=True)
 class GroupDescription:
-    """A consumer group: its members' ids with what each owns, and its committed positions."""
+    """A consumer group: its members' ids with what each owns, and its committed positions.
+
+    Arguments: foreign: the partitions whose position another program has set.
+    """
 
     name: str
     members: Mapping[str, Sequence[TopicPartition]]
     positions: Positions
+    foreign: frozenset[TopicPartition] = frozenset()
 
 
 class Held(NamedTuple):
@@ -251,8 +255,9 @@ class Transaction(Protocol):
 class Writer(Protocol):
     """Writes transactions, one at a time. Belongs to one thread."""
 
-    def transact(self, fill: Callable[[Transaction], None]) -> None:
-        """Runs `fill` in a transaction and returns after the commit is certain.
+    def transact(self, fill: Callable[[Transaction], None]) -> dict[TopicPartition, int]:
+        """Runs `fill` in a transaction and returns after the commit is certain: with the offset of the first record in
+        each partition that was written to, as far as the log told it.
 
         `fill` only hands over records that are ready: no user code, no reading, no waiting, since a lock may
         be held. It runs exactly once. An exception in it aborts and is raised again.
@@ -342,8 +347,10 @@ class Log(Protocol):
         which spares a cluster most of the requests."""
         ...
 
-    def member(self, group: str, topics: Sequence[str], *, name: str) -> Member:
-        """Joins the group. `name` is the human-readable client id."""
+    def member(self, group: str, topics: Sequence[str], *, name: str, lean: bool = False) -> Member:
+        """Joins the group. Arguments: name: the human-readable client id; lean: True for one who asks a record for
+        its value, and rarely for more: a log may then read the other parts when somebody asks for one, which raises
+        Unavailable where the record was deleted meanwhile."""
         ...
 
     def writer(self, name: str) -> Writer:
@@ -353,6 +360,11 @@ class Log(Protocol):
     def keyed(self, partition: TopicPartition, key: bytes) -> list[Record]:
         """All committed records of one key, in order of offset, at a cost that follows their number and not
         the topic's. Only for topics that are never compacted."""
+        ...
+
+    def delete_before(self, positions: Positions) -> None:
+        """Deletes the records below these positions, for ever: partitions begin there then. One that begins later
+        already stays as it is. Raises: Misuse: a compacted topic, or a position beyond what can be seen."""
         ...
 
     def settle(self, group: str, partitions: Sequence[TopicPartition]) -> None:
@@ -365,8 +377,11 @@ class Log(Protocol):
         """The stable committed positions; partitions without one are left out."""
         ...
 
-    def reset(self, group: str, positions: Positions) -> None:
-        """Sets positions. Raises `Misuse` while the group has members, naming them."""
+    def reset(self, group: str, positions: Positions, *, foreign: bool = False) -> None:
+        """Sets positions. Raises `Misuse` while the group has members, naming them.
+
+        Arguments: foreign: True for a group of another program, whose positions are to look like its own.
+        """
         ...
 
     def groups(self, names: Collection[str] | None = None) -> list[GroupDescription]:

@@ -45,13 +45,24 @@ def owners_group(entity: str) -> str:
     return f"{entity}-owners"
 
 
+class Beginning(msgspec.Struct, frozen=True):
+    """Where the first events of an entity type are, which were deleted from the log.
+
+    Arguments: archive: its address; begins: per partition, where the events begin there.
+    """
+
+    archive: str
+    begins: list[int]
+
+
 class EntityTopics(msgspec.Struct, frozen=True):
-    """The record in `headwater-meta`: one per entity type."""
+    """The record in `headwater-meta`: one per entity type. Arguments: beginning: None: it is in the log."""
 
     entity: str
     partitions: int
     log: str
     topics: dict[str, str]
+    beginning: Beginning | None = None
 
 
 class Change(NamedTuple):
@@ -151,6 +162,28 @@ class Topology:
         unknown = [events_topic(entity) for entity in wanted if entity not in self._recorded]
         foreign = self._log.topics(unknown) if unknown else {}
         self.ensure([entity for entity in wanted if events_topic(entity) not in foreign], partitions=partitions)
+
+    def begin_in_archive(self, entity: str, beginning: Beginning) -> None:
+        """Records where an entity type's first events are from now on, before they are deleted from the log."""
+        self.refresh()
+        record = msgspec.structs.replace(self._recorded[entity], beginning=beginning)
+        if record != self._recorded[entity]:
+            self._log.append([NewRecord(META_TOPIC, 0, entity.encode(), msgspec.json.encode(record))])
+            self._recorded[entity] = record
+
+    def check_beginnings(self) -> None:
+        """Raises: Unavailable: events were deleted after they were archived, and the log was opened without that
+        archive: histories and new read models would be short in silence."""
+        for record in self.records:
+            if record.beginning is None:
+                continue
+            events = self.all_of(events_topic(record.entity), record.entity)
+            begins = self._log.begins(events)
+            if any(begins[tp] > known for tp, known in zip(events, record.beginning.begins, strict=True)):
+                raise Unavailable(
+                    f"the first events of {record.entity!r} are not in the log but in an archive: open it as "
+                    f"{self._log.url}?archive={record.beginning.archive}"
+                )
 
     def _seen(self, topics: Collection[str]) -> dict[str, TopicDescription]:
         """These topics as the log shows them. Who asks may be told by a broker that has not heard of them yet, when

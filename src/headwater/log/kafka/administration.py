@@ -22,9 +22,10 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from headwater.errors import HeadwaterError, Misuse
 from headwater.log.kafka.connection import PATIENCE, Connection, passes
+from headwater.log.kafka.marks import MARK, is_ours
 from headwater.log.kafka.offsets import Offsets
 from headwater.log.kafka.positions import GroupPositions
-from headwater.log.limits import check_specs, unknown_topic
+from headwater.log.limits import check_before, check_deletion, check_specs, unknown_topic
 from headwater.log.port import (
     GroupDescription,
     Positions,
@@ -131,7 +132,9 @@ class Administration:
     def check(self, partitions: Iterable[TopicPartition]) -> None:
         """Raises: Misuse: one of them does not exist."""
         for topic, partition in partitions:
-            if not 0 <= partition < self.partition_count(topic):
+            known = 0 <= partition < self.partition_count(topic)
+            # Partitions may have been added since.
+            if not known and not 0 <= partition < self.partition_counts().get(topic, 0):
                 raise unknown_topic(f"{topic} with a partition {partition}")
 
     def _topic_ids(self, topics: Iterable[str]) -> dict[str, str]:
@@ -158,6 +161,29 @@ class Administration:
     def positions_at(self, partitions: Sequence[TopicPartition], timestamp_ms: int) -> dict[TopicPartition, int]:
         self.check(partitions)
         return self._offsets.at(partitions, timestamp_ms)
+
+    def delete_before(self, positions: Positions) -> None:
+        """See `Log.delete_before`."""
+        partitions = list(positions)
+        check_before(positions, self.ends(partitions))
+        topics = self.topics({partition.topic for partition in partitions})
+        for name, topic in topics.items():
+            check_deletion(name, topic.compacted)
+        begins = self.begins(partitions)
+        wanted = {KafkaPartition(*tp, at): tp for tp, at in positions.items() if at > begins[tp]}
+        what = f"deleting records of {', '.join(map(str, wanted.values()))}"
+
+        def ask() -> bool:
+            answers = self._connection.ask(what, lambda admin: admin.delete_records(list(wanted), **PATIENCE))
+            for partition, answer in answers.items():
+                if not isinstance(answer, KafkaError):
+                    wanted.pop(partition)
+                elif not passes(answer):
+                    raise self._connection.translated(answer, what)
+            return not wanted
+
+        if wanted:
+            self._until(ask, f"{what}: their leaders are moving")
 
     # Groups
 
@@ -214,13 +240,14 @@ class Administration:
             return False
         return True
 
-    def reset(self, group: str, positions: Positions) -> None:
+    def reset(self, group: str, positions: Positions, *, foreign: bool = False) -> None:
+        mark = "" if foreign else MARK
         members = self._described([group])[group].members
         if members:
             names = ", ".join(sorted(f"{member.client_id} ({member.host})" for member in members))
             raise Misuse(f"group {group} is being read by {names}: stop them, then set its positions")
         wanted = ConsumerGroupTopicPartitions(
-            group, [KafkaPartition(topic, partition, at) for (topic, partition), at in positions.items()]
+            group, [KafkaPartition(topic, partition, at, mark) for (topic, partition), at in positions.items()]
         )
         answer = self._connection.ask(
             f"setting positions of group {group}",
@@ -251,7 +278,8 @@ class Administration:
                     ]
                     for member in descriptions[name].members
                 },
-                positions[name],
+                {partition: position for partition, (position, _) in positions[name].items()},
+                frozenset(partition for partition, (_, text) in positions[name].items() if not is_ours(text)),
             )
             for name in names
             if descriptions[name].state != ConsumerGroupState.DEAD
@@ -265,9 +293,8 @@ class Administration:
             raise self._connection.translated(listing, "listing groups")
         return sorted(group.group_id for group in listing.valid)
 
-    def _positions(self, group: str) -> dict[TopicPartition, int]:
-        found = self._told(group, self._all_if_none(None), self._answer_s, stable=False)
-        return {partition: position for partition, (position, _) in found.items()}
+    def _positions(self, group: str) -> dict[TopicPartition, tuple[int, str]]:
+        return self._told(group, self._all_if_none(None), self._answer_s, stable=False)
 
     def _described(self, groups: Sequence[str]) -> Mapping[str, Any]:
         found: dict[str, Any] = {}

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka._types import HeadersType
 
 from headwater.errors import HeadwaterError
 from headwater.log.kafka.administration import Administration
@@ -19,16 +20,22 @@ from headwater.log.kafka.connection import ClientLog, Connection, logger
 from headwater.log.limits import MAX_RECORD_BYTES, check_partition, check_size
 from headwater.log.port import NewRecord, OnDone, Undecided
 
-_SURELY_SMALL = MAX_RECORD_BYTES // 2
+_SURELY_SMALL = MAX_RECORD_BYTES // 4
+"""A record whose key and value have no more bytes each is not measured exactly."""
 
 
 def check(records: Sequence[NewRecord], administration: Administration) -> None:
     """Raises `Misuse` for a record that cannot be written, before any of them is."""
-    count_of = administration.partition_count
+    topic: str | None = None
+    count = 0
     for record in records:
-        if not 0 <= record.partition < count_of(record.topic):
-            check_partition(record, count_of(record.topic))
-        if len(record.value or b"") + len(record.key or b"") > _SURELY_SMALL:
+        if record.topic is not topic:
+            topic = record.topic
+            count = administration.partition_count(topic)
+        if not 0 <= record.partition < count:
+            check_partition(record, count)
+        value, key = record.value, record.key
+        if (value is not None and len(value) > _SURELY_SMALL) or (key is not None and len(key) > _SURELY_SMALL):
             check_size(record)
 
 
@@ -88,6 +95,8 @@ class Appender:
         check(records, self._administration)
         producer = self._ready(records[0].topic)
         for index, record in enumerate(records):
+            given = record.headers
+            headers: HeadersType | None = given if type(given) is list else list(given) if given else None
             while True:
                 try:
                     producer.produce(
@@ -97,7 +106,7 @@ class Appender:
                         record.partition,
                         Delivery(self, index, on_done),
                         timestamp=record.timestamp_ms or 0,
-                        headers=list(record.headers) if record.headers else None,
+                        headers=headers,
                     )
                     break
                 except BufferError:
@@ -127,6 +136,8 @@ class Appender:
         self._closing.set()
         if self._thread is not None:
             self._thread.join()
+        with self._lock:
+            self._producer, self._leaving = None, []
 
     def _ready(self, topic: str) -> Producer:
         with self._lock:

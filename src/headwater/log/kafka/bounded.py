@@ -34,16 +34,25 @@ class Bounded:
         self._name = name
         self._calls: SimpleQueue[_Call | None] | None = None
 
-    def call(self, what: Callable[[], None], gives_up: Callable[[float], bool], look_s: float = 1.0) -> bool:
+    def call(
+        self,
+        what: Callable[[], None],
+        gives_up: Callable[[float], bool],
+        look_s: float = 1.0,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> bool:
         """Makes a call. Returns whether it ended; raises what it raised.
 
-        Arguments: gives_up: asked every `look_s` seconds, with the seconds since the call began.
+        Arguments: gives_up: asked every `look_s` seconds, with the seconds since it is waited for; meanwhile: what the
+        calling thread does before it waits; it must not raise.
         """
         if self._calls is None:
             self._calls = SimpleQueue()
             threading.Thread(target=_serve, args=(self._calls,), name=self._name, daemon=True).start()
         call = _Call(what)
         self._calls.put(call)
+        if meanwhile is not None:
+            meanwhile()
         looked = 0
         while not call.done.wait(look_s):
             looked += 1
@@ -54,11 +63,17 @@ class Bounded:
             raise call.error
         return True
 
-    def ask(self, what: Callable[[], None], others_are_answered: Callable[[], bool], timeout_s: float) -> bool:
+    def ask(
+        self,
+        what: Callable[[], None],
+        others_are_answered: Callable[[], bool],
+        timeout_s: float,
+        meanwhile: Callable[[], None],
+    ) -> bool:
         """Makes a call to a coordinator. Returns whether it ended; raises what it raised.
 
         It is left behind when its time is over, and before that when the coordinator twice answers somebody else
-        meanwhile.
+        meanwhile. Arguments: meanwhile: as of `call`.
         """
         answered = 0
 
@@ -67,7 +82,7 @@ class Bounded:
             answered += others_are_answered()
             return answered >= 2 or waited_s >= timeout_s
 
-        return self.call(what, gives_up)
+        return self.call(what, gives_up, meanwhile=meanwhile)
 
     def close(self) -> None:
         """Lets the thread end, as soon as it can."""

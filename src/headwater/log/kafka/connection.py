@@ -38,6 +38,12 @@ _FIRST_PATIENCE_S = 1.0
 coordinator was closed (brokers close idle ones after ten minutes) takes seconds to ask it again, or does not within
 any patience of ours (seen with librdkafka 2.16.0)."""
 
+_NO_SPINNING = {"enable.sparse.connections": False}
+"""The admin client keeps connected to every broker. One that connects only when asked something (the default) spins
+beside a broker that refuses connections, for as long as a request waits for it: each failed attempt to connect wakes
+the request, which asks for another attempt, and that one is made at once, whatever `reconnect.backoff.ms` says
+(70,000 wake-ups a second, seen with librdkafka 2.16.0)."""
+
 
 def cache_directory() -> Path:
     """Where rebuildable files of this user live: `HEADWATER_CACHE`, or the platform's place for caches."""
@@ -68,7 +74,7 @@ class KafkaOptions:
     """
 
     group_protocol: str = "classic"
-    connect_timeout_s: float = 5.0
+    connect_timeout_s: float = 10.0
     answer_timeout_s: float = 10.0
     session_timeout_s: float = 6.0
     poll_timeout_s: float = 30.0
@@ -190,9 +196,13 @@ class Connection:
                 raise self.unavailable(f"{what}: no answer in {self.options.answer_timeout_s:g} s")
             patience_s *= 2
 
+    def close(self) -> None:
+        """Gives its client back now: the end of the interpreter is too late for threads that may call into Python."""
+        self._admin = None
+
     def _administrator(self) -> AdminClient:
         if self._admin is None:
-            settings = {**self.settings(), "client.id": f"headwater@{self.process}", "log_level": 0}
+            settings = {**self.settings(), **_NO_SPINNING, "client.id": f"headwater@{self.process}", "log_level": 0}
             self._admin = AdminClient(settings)
         return self._admin
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -32,7 +33,7 @@ from headwater.log.port import (
     TopicSpec,
 )
 
-Opened = TypeVar("Opened", KafkaReader, KafkaMember, KafkaWriter)
+Opened = TypeVar("Opened", KafkaReader, KafkaWriter)
 
 
 class KafkaLog:
@@ -51,7 +52,7 @@ class KafkaLog:
         bootstrap: str,
         *,
         group_protocol: str = "classic",
-        connect_timeout_s: float | str = 5.0,
+        connect_timeout_s: float | str = 10.0,
         answer_timeout_s: float | str = 10.0,
         session_timeout_s: float | str = 6.0,
         poll_timeout_s: float | str = 30.0,
@@ -75,7 +76,11 @@ class KafkaLog:
         self._watch = Watch(self._connection, self._administration)
         self._counter = Counter()
         self._index = KeyIndex(self._connection, self._administration, self._counter)
-        self._open: list[KafkaReader | KafkaMember | KafkaWriter] = []
+        # A process opens readers for as long as it lives, and a client that is referred to is never given back.
+        self._open: weakref.WeakSet[KafkaReader | KafkaWriter] = weakref.WeakSet()
+        # Members are kept until they are closed. librdkafka never comes back from a consumer that is dropped while it
+        # joins its group, and keeps a core busy meanwhile.
+        self._members: set[KafkaMember] = set()
         self._lock = threading.Lock()
 
     @property
@@ -129,8 +134,11 @@ class KafkaLog:
     def reader(self, *, envelopes: bool = True, patient: bool = False) -> KafkaReader:
         return self._opened(KafkaReader(self._connection, self._administration, self._counter, patient=patient))
 
-    def member(self, group: str, topics: Sequence[str], *, name: str) -> KafkaMember:
-        return self._opened(KafkaMember(self._connection, self._administration, self._counter, group, topics, name))
+    def member(self, group: str, topics: Sequence[str], *, name: str, lean: bool = False) -> KafkaMember:
+        parts = self._connection, self._administration, self._counter
+        member = KafkaMember(*parts, group, topics, name, self._members.discard)
+        self._members.add(member)
+        return member
 
     def writer(self, name: str) -> KafkaWriter:
         outcome = Outcome(self._connection, self._administration)
@@ -139,6 +147,9 @@ class KafkaLog:
     def keyed(self, partition: TopicPartition, key: bytes) -> list[Record]:
         return self._index.records(partition, key)
 
+    def delete_before(self, positions: Positions) -> None:
+        self._administration.delete_before(positions)
+
     def settle(self, group: str, partitions: Sequence[TopicPartition]) -> None:
         settle(self._connection, self._administration, group, partitions)
 
@@ -146,8 +157,8 @@ class KafkaLog:
         found = self._administration.committed(group, partitions)
         return {partition: position for partition, (position, _) in found.items()}
 
-    def reset(self, group: str, positions: Positions) -> None:
-        self._administration.reset(group, positions)
+    def reset(self, group: str, positions: Positions, *, foreign: bool = False) -> None:
+        self._administration.reset(group, positions, foreign=foreign)
 
     def groups(self, names: Collection[str] | None = None) -> list[GroupDescription]:
         return self._administration.groups(names)
@@ -157,15 +168,17 @@ class KafkaLog:
 
     def close(self) -> None:
         with self._lock:
-            opened, self._open = self._open, []
+            opened = [*self._open, *self._members]
+            self._open.clear()
         for one in opened:
             one.close()
         self._appender.close()
         self._index.close()
         self._watch.close()
         self._administration.close()
+        self._connection.close()
 
     def _opened(self, one: Opened) -> Opened:
         with self._lock:
-            self._open.append(one)
+            self._open.add(one)
         return one

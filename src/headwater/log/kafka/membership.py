@@ -13,7 +13,8 @@ member id, with another one, or for a partition that is not assigned is refused 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from headwater.errors import Misuse
 from headwater.log.kafka.administration import Administration
 from headwater.log.kafka.answers import Kind, kind_of
 from headwater.log.kafka.connection import ClientLog, Connection, Contact
+from headwater.log.kafka.marks import MARK
 from headwater.log.kafka.reading import KafkaReader
 from headwater.log.kafka.records import Counter
 from headwater.log.port import Batch, Fenced, Positions, TopicPartition
@@ -58,7 +60,7 @@ class KafkaMember:
     """See `headwater.log.port.Member`.
 
     Arguments: connection; administration; counter: of the records handed out; group; topics; name: shown in
-    the group, with the process's id.
+    the group, with the process's id; left: told once it is closed.
     """
 
     def __init__(
@@ -69,10 +71,11 @@ class KafkaMember:
         group: str,
         topics: Sequence[str],
         name: str,
+        left: Callable[[KafkaMember], None],
     ) -> None:
         for topic in topics:
             administration.partition_count(topic)
-        self.group, self.name = group, name
+        self.group, self.name, self._left = group, name, left
         self._connection = connection
         self._contact = Contact(connection, time.monotonic)
         self._reader = KafkaReader(connection, administration, counter, name=name)
@@ -86,9 +89,8 @@ class KafkaMember:
             error_cb=self._contact.on_error,
             logger=ClientLog(),
         )
-        self._consumer.subscribe(
-            list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
-        )
+        assigned, revoked = _weak(self._on_assign), _weak(self._on_revoke)
+        self._consumer.subscribe(list(topics), on_assign=assigned, on_revoke=revoked, on_lost=revoked)
 
     @property
     def id(self) -> str:
@@ -131,7 +133,7 @@ class KafkaMember:
         if not positions:
             return
         self.fence().check(self.group, positions)
-        wanted = [KafkaPartition(topic, partition, at) for (topic, partition), at in positions.items()]
+        wanted = [KafkaPartition(topic, partition, at, MARK) for (topic, partition), at in positions.items()]
         try:
             results = self._consumer.commit(offsets=wanted, asynchronous=False)
         except KafkaException as error:
@@ -146,6 +148,7 @@ class KafkaMember:
             self._owned.clear()
             self._reader.close()
             self._consumer.close()
+            self._left(self)
 
     def _poll_group(self, timeout_s: float) -> None:
         """Lets the group's news in. Messages of this client are failures only."""
@@ -187,6 +190,18 @@ class KafkaMember:
         if kind_of(error) in (Kind.NO_MEMBER, Kind.OUTDATED):
             return Fenced(f"{self.name} could not commit in group {self.group}: {error.str()}")
         return self._connection.translated(error, f"committing in group {self.group}")
+
+
+def _weak(method: Callable[[Consumer, list[KafkaPartition]], None]) -> Callable[[Consumer, list[KafkaPartition]], None]:
+    """Calls it while its object lives. The client refers to what it calls: else the two would keep each other, and
+    the client's threads and its thread-local key (of which a process has about a thousand), until a collection."""
+    reference = weakref.WeakMethod(method)
+
+    def call(consumer: Consumer, partitions: list[KafkaPartition]) -> None:
+        if (living := reference()) is not None:
+            living(consumer, partitions)
+
+    return call
 
 
 def _joining(connection: Connection, administration: Administration, group: str) -> dict[str, object]:

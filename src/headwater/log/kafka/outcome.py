@@ -2,7 +2,7 @@
 
 Asked after `init_transactions` with the same id, which ends whatever was open. Then, per partition, the first
 record that was written there is either to be read (committed) or was passed over (aborted), and each position is
-the one that was sent, with the sender's id, or not.
+the one that was sent, with the transaction's mark, or not.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, Message
 
 from headwater.log.kafka.administration import Administration
 from headwater.log.kafka.connection import Connection
+from headwater.log.kafka.marks import mark_of
 from headwater.log.kafka.reading import KafkaReader
 from headwater.log.kafka.records import Counter
 from headwater.log.port import Positions, TopicPartition
@@ -24,11 +25,12 @@ Report = Callable[[KafkaError | None, Message], None]
 class Written:
     """What a transaction wrote, as far as it is needed to look for it.
 
-    Arguments: id: transactional id of the writer.
+    Arguments: id: transactional id of the writer; number: of the transaction among the writer's. `mark`: travels with
+    the positions.
     """
 
-    def __init__(self, id: str) -> None:
-        self.id = id
+    def __init__(self, id: str, number: int) -> None:
+        self.mark = mark_of(id, number)
         self.first: dict[TopicPartition, int] = {}
         self.moved: dict[str, dict[TopicPartition, int]] = {}
         self._witnessed: set[tuple[str, int]] = set()
@@ -109,8 +111,8 @@ class Outcome:
         for group, sent in written.moved.items():
             stands = self._administration.committed(group, list(sent))
             for partition, position in sent.items():
-                at, committer = stands.get(partition, (-1, ""))
-                if committer == written.id or at < position:
+                at, mark = stands.get(partition, (-1, ""))
+                if mark == written.mark or at < position:
                     votes.append(at == position)
                 # Else another member has moved it further since, and its word says nothing about ours.
         return votes

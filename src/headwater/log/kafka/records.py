@@ -21,11 +21,11 @@ class KafkaRecord(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @property
     def partition(self) -> int:
-        return self.message.partition()  # type: ignore[return-value]
+        return self.message.partition()  # type: ignore[return-value] # as above
 
     @property
     def offset(self) -> int:
-        return self.message.offset()  # type: ignore[return-value]
+        return self.message.offset()  # type: ignore[return-value] # as above
 
     @property
     def key(self) -> bytes | None:
@@ -37,7 +37,7 @@ class KafkaRecord(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @property
     def headers(self) -> Headers:
-        return self.message.headers() or ()  # type: ignore[return-value]
+        return self.message.headers() or ()  # type: ignore[return-value] # as the broker sent them: pairs
 
     @property
     def timestamp_ms(self) -> int:

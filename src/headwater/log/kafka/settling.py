@@ -14,6 +14,7 @@ from confluent_kafka import Producer
 
 from headwater.log.kafka.administration import Administration
 from headwater.log.kafka.connection import ClientLog, Connection, logger
+from headwater.log.kafka.marks import writer_of
 from headwater.log.kafka.producers import initialise, transactional_settings
 from headwater.log.port import TopicPartition
 
@@ -49,11 +50,8 @@ def settle(
 def _gone_committers(administration: Administration, group: str, numbers: set[int]) -> list[str]:
     """Transactional ids of those who last moved these partitions and are no members any more."""
     last = administration.committed_now(group, None, stable=False) or {}
-    names = {
-        committer[:-1]
-        for partition, (_, committer) in last.items()
-        if partition.partition in numbers and committer.endswith(("-a", "-b"))
-    }
+    committers = {writer_of(mark) for partition, (_, mark) in last.items() if partition.partition in numbers}
+    names = {committer[:-1] for committer in committers if committer.endswith(("-a", "-b"))}
     if not names:
         return []
     alive = administration.processes(group)

@@ -9,6 +9,7 @@ about. Why two producers, and why one is replaced: see `producers`.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -25,9 +26,22 @@ from headwater.log.kafka.bounded import Bounded
 from headwater.log.kafka.connection import Connection, KafkaOptions
 from headwater.log.kafka.life import Life, Signal, State, signal_of, signal_of_share
 from headwater.log.kafka.membership import KafkaFence
-from headwater.log.kafka.outcome import Outcome, Written
+from headwater.log.kafka.outcome import Outcome, Report, Written
 from headwater.log.kafka.producers import Turn
-from headwater.log.port import Aborted, Fence, Fenced, NewRecord, Positions, Torn, Transaction, Undecided
+from headwater.log.port import (
+    Aborted,
+    Fence,
+    Fenced,
+    NewRecord,
+    Positions,
+    TopicPartition,
+    Torn,
+    Transaction,
+    Undecided,
+)
+
+_HURRY_S = 0.05
+"""So long records are waited for at most while the positions are sent: what is left leaves with the commit."""
 
 
 class _Broken(Exception):
@@ -41,25 +55,25 @@ class _Broken(Exception):
 class KafkaTransaction:
     """See `headwater.log.port.Transaction`. Begins with its first record or position.
 
-    Arguments: begin: gives the producer; id: its transactional id; administration; bounded: makes calls that may
+    Arguments: begin: gives the producer; written: notes what is written; administration; bounded: makes calls that may
     never end; options: how long the commit may take, and any other step.
     """
 
     def __init__(
         self,
         begin: Callable[[], Producer],
-        id: str,
+        written: Written,
         administration: Administration,
         bounded: Bounded,
         options: KafkaOptions,
     ) -> None:
-        self._begin, self._id, self._administration, self._bounded = begin, id, administration, bounded
+        self._begin, self._administration, self._bounded = begin, administration, bounded
         self._answer_s = options.answer_timeout_s
         self._commit_s = options.transaction_timeout_s + options.answer_timeout_s
         self._producer: Producer | None = None
         self._failed: KafkaError | None = None
-        self.life = Life(id)
-        self.written = Written(id)
+        self.life = Life(written.mark)
+        self.written = written
         self.fence: KafkaFence | None = None
 
     @property
@@ -72,19 +86,14 @@ class KafkaTransaction:
         check(records, self._administration)
         reported: dict[tuple[str, int], list[int]] = {}
 
-        def on_delivery(error: KafkaError | None, message: Message) -> None:
-            if error is not None:
-                self._failed = self._failed or error
-            else:
-                offset = message.offset()
-                assert offset is not None
-                reported[message.topic(), message.partition()].append(offset)  # type: ignore[index]
+        def report_to(topic: str, partition: int) -> tuple[Report, Report]:
+            """Within a partition reports come in the order of writing."""
+            offsets = reported[topic, partition] = []
+            report = self._noting(offsets)
+            return report, report
 
-        for record in records:
-            # Within a partition reports come in the order of writing.
-            reported.setdefault((record.topic, record.partition), [])
         try:
-            self._produce(records, on_delivery)
+            self._produce(records, report_to)
             self._flush()
         finally:
             self.written.records(reported)  # also what came before it failed: it is looked for then
@@ -94,7 +103,7 @@ class KafkaTransaction:
     def write(self, records: Sequence[NewRecord]) -> None:
         if records:
             check(records, self._administration)
-            self._produce(records, None)
+            self._produce(records, lambda topic, partition: (self.written.witness(topic, partition), None))
 
     def positions(self, group: str, positions: Positions, fence: Fence) -> None:
         if not positions:
@@ -105,13 +114,14 @@ class KafkaTransaction:
         producer = self._sending()
         self.fence = fence
         self.written.positions(group, positions)
-        # The committer's id travels with the position: who finds it pending later knows whom to end.
-        wanted = [KafkaPartition(topic, partition, at, self._id) for (topic, partition), at in positions.items()]
+        # The committer's mark travels with the position: who finds it pending later knows whom to end.
+        mark = self.written.mark
+        wanted = [KafkaPartition(topic, partition, at, mark) for (topic, partition), at in positions.items()]
         send = partial(producer.send_offsets_to_transaction, wanted, fence.metadata, self._answer_s)
         answers = partial(self._administration.group_answers, group)
 
         def call() -> None:
-            if not self._bounded.ask(send, answers, self._answer_s):
+            if not self._bounded.ask(send, answers, self._answer_s, meanwhile=self._hurry):
                 raise self._broken(KafkaError(KafkaError._TIMED_OUT, retriable=True), "positions")
 
         self._repeat(call, "positions")
@@ -151,16 +161,33 @@ class KafkaTransaction:
         assert self._producer is not None
         return self._producer
 
+    def _noting(self, offsets: list[int]) -> Report:
+        def on_delivery(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                self._failed = self._failed or error
+            else:
+                offset = message.offset()
+                assert offset is not None
+                offsets.append(offset)
+
+        return on_delivery
+
     def _produce(
-        self, records: Sequence[NewRecord], on_delivery: Callable[[KafkaError | None, Message], None] | None
+        self, records: Sequence[NewRecord], reports_of: Callable[[str, int], tuple[Report | None, Report | None]]
     ) -> None:
-        produce, witness = self._sending().produce, self.written.witness
+        """Arguments: reports_of: asked once for each partition: who is told of the first record there, and who of each
+        of the others."""
+        produce = self._sending().produce
+        known: dict[tuple[str, int], Report | None] = {}
         for record in records:
             topic, partition, key, value = record.topic, record.partition, record.key, record.value
             given, timestamp_ms = record.headers, record.timestamp_ms
             # The client takes lists only; what is one already is not copied.
             headers: HeadersType | None = given if type(given) is list else list(given) if given else None
-            report = on_delivery or witness(topic, partition)
+            if (topic, partition) in known:
+                report = known[topic, partition]
+            else:
+                report, known[topic, partition] = reports_of(topic, partition)
             try:
                 produce(topic, value, key, partition, report, timestamp=timestamp_ms or 0, headers=headers)
             except BufferError:
@@ -178,6 +205,11 @@ class KafkaTransaction:
             raise self._broken(self._cause(self._failed), "writing")
         if left:
             raise self._broken(KafkaError(KafkaError._MSG_TIMED_OUT, retriable=True), "writing")
+
+    def _hurry(self) -> None:
+        """Has what was written leave beside the positions, not behind them. Where it cannot, the commit says so."""
+        with contextlib.suppress(*RAISED):
+            self._started().flush(_HURRY_S)
 
     def _cause(self, error: KafkaError) -> KafkaError:
         """Of a record that was only thrown out of a transaction that had failed: what that failed with."""
@@ -220,14 +252,16 @@ class KafkaWriter:
         self._connection, self._administration, self._outcome = connection, administration, outcome
         self._turns = [Turn(connection, f"{name}-{connection.process}-{letter}") for letter in "ab"]
         self._bounded = Bounded(f"{name}-positions")
+        self._begun = 0
 
-    def transact(self, fill: Callable[[Transaction], None]) -> None:
-        turn = self._turns[0]
+    def transact(self, fill: Callable[[Transaction], None]) -> dict[TopicPartition, int]:
+        turn, before = self._turns
+        before.settle()
         transaction = self._transaction(turn)
         try:
             fill(transaction)
             if transaction.empty:
-                return
+                return {}
             transaction.commit()
         except _Broken as broken:
             self._recover(turn, transaction, broken)
@@ -237,6 +271,7 @@ class KafkaWriter:
         else:
             turn.ended()
         self._turns.reverse()
+        return transaction.written.first
 
     def close(self) -> None:
         self._bounded.close()
@@ -244,7 +279,9 @@ class KafkaWriter:
             turn.close()
 
     def _transaction(self, turn: Turn) -> KafkaTransaction:
-        return KafkaTransaction(turn.begin, turn.id, self._administration, self._bounded, self._connection.options)
+        self._begun += 1
+        written = Written(turn.id, self._begun)
+        return KafkaTransaction(turn.begin, written, self._administration, self._bounded, self._connection.options)
 
     def _give_up(self, turn: Turn, transaction: KafkaTransaction) -> None:
         """Aborts what is open. Where that does not go smoothly the producer is replaced, which aborts it too."""
@@ -298,8 +335,9 @@ class KafkaWriter:
             return False
         except _Broken as broken:
             # A group that only moved on, or does not answer now, leaves the member its partitions: if it were told
-            # otherwise it would wait for ever for an assignment that nobody has a reason to make.
-            return AFTER_NOTHING[kind_of(broken.error)] not in (Tells.FENCED, Tells.FENCED_IF_NOT_HELD)
+            # otherwise it would wait for ever for an assignment that nobody has a reason to make. Nor does a producer
+            # that is out again say anything of the member: a late request of its own predecessor may have done it.
+            return AFTER_NOTHING[kind_of(broken.error)] is not Tells.FENCED
         finally:
             self._give_up(turn, trial)
         return True

@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 from headwater.environment import SYSTEM, Environment
 from headwater.log.findings import Finding
+from headwater.log.limits import check_before, check_deletion
 from headwater.log.memory.reading import Counter, MemoryMember, MemoryReader
 from headwater.log.memory.shelf import Draft, Shelf, Unkindness
 from headwater.log.port import (
@@ -96,7 +97,7 @@ class MemoryLog:
 
     def begins(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         with self._shelf.changed:
-            return {self._shelf.partition(name).name: 0 for name in partitions}
+            return {name: self._shelf.partition(name).first for name in partitions}
 
     def ends(self, partitions: Sequence[TopicPartition], *, committed: bool = True) -> dict[TopicPartition, int]:
         with self._shelf.changed:
@@ -126,7 +127,7 @@ class MemoryLog:
         self._open.add(reader)
         return reader
 
-    def member(self, group: str, topics: Sequence[str], *, name: str) -> MemoryMember:
+    def member(self, group: str, topics: Sequence[str], *, name: str, lean: bool = False) -> MemoryMember:
         member = MemoryMember(self._shelf, self._counter, group, topics, name)
         self._open.add(member)
         return member
@@ -141,6 +142,13 @@ class MemoryLog:
             self._counter.records += len(found)
             return list(found)
 
+    def delete_before(self, positions: Positions) -> None:
+        check_before(positions, self.ends(list(positions)))
+        with self._shelf.changed:
+            for name, position in positions.items():
+                check_deletion(name.topic, self._shelf.topics[name.topic].compacted)
+                self._shelf.partition(name).delete_before(position)
+
     def settle(self, group: str, partitions: Sequence[TopicPartition]) -> None:
         """Nothing to do: a transaction here is never open for longer than `fill` runs."""
 
@@ -149,7 +157,7 @@ class MemoryLog:
             known = self._shelf.groups.get(group)
             return {} if known is None else {p: known.positions[p] for p in partitions if p in known.positions}
 
-    def reset(self, group: str, positions: Positions) -> None:
+    def reset(self, group: str, positions: Positions, *, foreign: bool = False) -> None:
         with self._shelf.changed:
             for partition in positions:
                 self._shelf.partition(partition)
@@ -176,9 +184,11 @@ class MemoryWriter:
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
 
-    def transact(self, fill: Callable[[Transaction], None]) -> None:
+    def transact(self, fill: Callable[[Transaction], None]) -> dict[TopicPartition, int]:
+        draft = Draft(self._shelf)
         with self._shelf.changed:
-            Draft(self._shelf).carry_out(fill, marker=True)
+            draft.carry_out(fill, marker=True)
+            return draft.firsts()
 
     def close(self) -> None:
         """Nothing is held between transactions."""

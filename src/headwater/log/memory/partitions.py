@@ -28,7 +28,7 @@ class Partition:
 
     def __init__(self, name: TopicPartition, spec: TopicSpec, chance: random.Random, gaps: bool, late: bool):
         self.name, self.spec = name, spec
-        self.next = self.visible = 0
+        self.first = self.next = self.visible = 0
         self._chance, self._gaps, self._late = chance, gaps, late
         self._records: list[StoredRecord] = []
         self._by_key: dict[bytes, list[StoredRecord]] = {}
@@ -97,6 +97,13 @@ class Partition:
         if len(found) > limit:
             return Fetched(found[:limit], found[limit - 1].offset + 1, ended=False)
         return Fetched(found, max(self.visible, position), ended=True)
+
+    def delete_before(self, position: int) -> None:
+        if position > self.first:
+            self.first = position
+            self._records = [record for record in self._records if record.offset >= position]
+            for known in self._by_key.values():
+                known[:] = [record for record in known if record.offset >= position]
 
     def keyed(self, key: bytes) -> list[StoredRecord]:
         return [record for record in self._by_key.get(key, ()) if record.offset < self.visible]

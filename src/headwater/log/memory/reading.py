@@ -143,4 +143,6 @@ def fetch(shelf: Shelf, name: TopicPartition, position: int, limit: int) -> Fetc
             f"position {position} of {name} lies beyond its end {partition.next}: "
             "it was read from another log, or the log was replaced"
         )
+    if position < partition.first:
+        raise Unavailable(f"records {position} to {partition.first - 1} of {name} are gone: they were deleted")
     return partition.fetch(position, limit)

@@ -109,6 +109,10 @@ class Draft:
         self._shelf.group(group).check(positions, fence)
         self._positions.append((self._shelf.group(group), positions))
 
+    def firsts(self) -> dict[TopicPartition, int]:
+        """Where its first record of each partition is."""
+        return {partition.name: records[0].offset for partition, records in self._records.items()}
+
     def _add(self, record: NewRecord) -> int:
         topic = self._shelf.topics.get(record.topic)
         if topic is None:

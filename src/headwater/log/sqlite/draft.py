@@ -12,7 +12,7 @@ from typing import Protocol
 
 from headwater.errors import Misuse
 from headwater.log.limits import MAX_RECORD_BYTES, check_partition, check_size, check_types
-from headwater.log.port import Fence, Fenced, NewRecord, Positions
+from headwater.log.port import Fence, Fenced, NewRecord, Positions, TopicPartition
 from headwater.log.sqlite.catalog import Catalog
 from headwater.log.sqlite.membership import Leases, Ownership, Presence
 from headwater.log.sqlite.records import OFFSET_BITS, Row, pack_headers
@@ -36,6 +36,7 @@ class Draft:
     """
 
     __slots__ = (
+        "_begins",
         "_catalog",
         "_clock",
         "_leases",
@@ -55,6 +56,7 @@ class Draft:
         clock: Clock,
     ) -> None:
         self._catalog, self._next_offset, self._leases, self._clock = catalog, next_offset, leases, clock
+        self._begins: dict[int, int] = {}
         self.ends: dict[int, int] = {}
         """Per slot that it writes to, the next offset after its records."""
         self.rows: list[Row] = []
@@ -87,7 +89,7 @@ class Draft:
             slot = topic.first_slot + partition
             offset = ends.get(slot)
             if offset is None:
-                offset = self._next_offset(slot)
+                offset = self._begins[slot] = self._next_offset(slot)
             ends[slot] = offset + 1
             row = (slot << OFFSET_BITS | offset, timestamp_ms, key, packed, value)
             if topic.compacted:
@@ -96,6 +98,11 @@ class Draft:
                 rows.append(row)
             offsets.append(offset)
         return offsets
+
+    def firsts(self) -> dict[TopicPartition, int]:
+        """Where its first record of each partition is."""
+        partition = self._catalog.partition
+        return {partition(slot): offset for slot, offset in self._begins.items()}
 
     def _replace(self, topic: str, slot: int, row: Row) -> None:
         key = row[2]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from os import PathLike, fspath
 from typing import Any
 from weakref import WeakSet
@@ -16,7 +17,7 @@ from weakref import WeakSet
 from headwater.environment import SYSTEM, Environment
 from headwater.errors import Misuse
 from headwater.log.findings import Finding
-from headwater.log.limits import check_specs
+from headwater.log.limits import check_before, check_deletion, check_specs
 from headwater.log.port import (
     GroupDescription,
     Held,
@@ -31,6 +32,7 @@ from headwater.log.port import (
 )
 from headwater.log.sqlite import catalog, membership
 from headwater.log.sqlite.commits import Commits
+from headwater.log.sqlite.draft import Draft
 from headwater.log.sqlite.examining import examine
 from headwater.log.sqlite.faults import explain
 from headwater.log.sqlite.members import House, SqliteMember
@@ -38,6 +40,7 @@ from headwater.log.sqlite.membership import Presence
 from headwater.log.sqlite.news import News
 from headwater.log.sqlite.reading import Handed, Source, SqliteReader
 from headwater.log.sqlite.records import OFFSET_MASK, SELECT, place_of, to_records
+from headwater.log.sqlite.retention import delete_some
 from headwater.log.sqlite.schema import File
 
 _SELECT_KEY = f"{SELECT} records WHERE key = ? AND place >= ? AND place < ? ORDER BY place"
@@ -147,7 +150,7 @@ class SqliteLog:
         self._open.add(reader)
         return reader
 
-    def member(self, group: str, topics: Sequence[str], *, name: str) -> SqliteMember:
+    def member(self, group: str, topics: Sequence[str], *, name: str, lean: bool = False) -> SqliteMember:
         if not topics:
             raise Misuse(f"a member of group {group} needs topics to read")
         for topic in topics:
@@ -155,7 +158,7 @@ class SqliteLog:
         presence = Presence(
             f"{name}-{self._environment.new_id()}", group, tuple(topics), int(self._session_timeout_s * 1000)
         )
-        member = SqliteMember(self._source, self._commits, self._house, presence)
+        member = SqliteMember(self._source, self._commits, self._house, presence, lean=lean)
         self._open.add(member)
         return member
 
@@ -168,6 +171,17 @@ class SqliteLog:
         self._handed.add(len(rows))
         return list(to_records(partition.topic, partition.partition, rows))
 
+    def delete_before(self, positions: Positions) -> None:
+        slots = self._catalog.slots(positions)
+        check_before(positions, self.ends(list(positions)))
+        for partition, position in positions.items():
+            check_deletion(partition.topic, self._catalog.find(partition.topic).compacted)
+            slot, gone = slots[partition], self.begins([partition])[partition]
+            while gone < position:
+                delete = partial(delete_some, slot=slot, before=position)
+                gone = self._commits.alone(delete)
+        self._news.look(0)
+
     def settle(self, group: str, partitions: Sequence[TopicPartition]) -> None:
         """Nothing to do: a transaction that its process did not commit is gone with the process."""
 
@@ -176,7 +190,7 @@ class SqliteLog:
         found = {p: self._ask(question, group, slot) for p, slot in self._catalog.slots(partitions).items()}
         return {partition: rows[0][0] for partition, rows in found.items() if rows}
 
-    def reset(self, group: str, positions: Positions) -> None:
+    def reset(self, group: str, positions: Positions, *, foreign: bool = False) -> None:
         slots = self._catalog.slots(positions)
         now_ms = self._commits.alive_ms()
         self._commits.alone(lambda connection: membership.reset(connection, group, positions, slots, now_ms))
@@ -233,8 +247,12 @@ class SqliteWriter:
     def __init__(self, commits: Commits) -> None:
         self._commits = commits
 
-    def transact(self, fill: Callable[[Transaction], None]) -> None:
-        self._commits.share(fill, marker=True)
+    def transact(self, fill: Callable[[Transaction], None]) -> dict[TopicPartition, int]:
+        def filled(draft: Draft) -> dict[TopicPartition, int]:
+            fill(draft)
+            return draft.firsts()
+
+        return self._commits.share(filled, marker=True)
 
     def close(self) -> None:
         """Nothing is held between transactions."""

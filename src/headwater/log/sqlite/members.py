@@ -23,16 +23,18 @@ class House:
 class SqliteMember:
     """See `headwater.log.port.Member`.
 
-    Arguments: source, commits, house: of its log; presence: who it is and what it reads.
+    Arguments: source, commits, house: of its log; presence: who it is and what it reads; lean: see `Log.member`.
     """
 
-    def __init__(self, source: Source, commits: Commits, house: House, presence: Presence) -> None:
+    def __init__(
+        self, source: Source, commits: Commits, house: House, presence: Presence, *, lean: bool = False
+    ) -> None:
         self._source, self._commits, self._house, self._presence = source, commits, house, presence
         self._owned: dict[TopicPartition, int] = {}
         self._changes_seen = -1
         self._next_look_s = 0.0
         self._publish(commits.alone(lambda c: membership.join(c, presence, commits.alive_ms())))
-        self._reading = Reading(source, member=True)
+        self._reading = Reading(source, member=True, lean=lean)
         house.presences[presence.id] = presence
 
     @property

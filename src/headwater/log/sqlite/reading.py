@@ -1,7 +1,9 @@
 """Reading partitions: in batches from a connection of the reader's own, waiting without holding anything.
 
 A read asks only partitions of which `news` knows more than the reader has; its statements are run to their end
-before anything else happens, so no read transaction stays open and SQLite can reuse its write-ahead log.
+before anything else happens, so no read transaction stays open and SQLite can reuse its write-ahead log. While a
+member works on a full batch, the next one is begun with (see `ahead`). A lean member that has much to read is given
+values first, and the rest when it asks for it (see `lean`).
 """
 
 from __future__ import annotations
@@ -10,24 +12,39 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from operator import itemgetter
 
 from headwater.errors import Unavailable
 from headwater.log.cursors import Cursors, Fetched
 from headwater.log.port import Batch, Positions, Record, TopicPartition
+from headwater.log.sqlite import ahead
+from headwater.log.sqlite.ahead import Ahead, Answer, Question
 from headwater.log.sqlite.catalog import Catalog
 from headwater.log.sqlite.faults import explain
+from headwater.log.sqlite.lean import Rest, to_lean_records
 from headwater.log.sqlite.news import News
-from headwater.log.sqlite.records import SELECT, SELECT_BARE, place_of, to_bare_records, to_records
+from headwater.log.sqlite.records import (
+    SELECT,
+    SELECT_BARE,
+    SELECT_LEAN,
+    SqliteRecord,
+    place_of,
+    to_bare_records,
+    to_records,
+)
 from headwater.log.sqlite.schema import File
 
 _CHUNK = 128
 _VALUE = itemgetter(-1)
 _MOST_BYTES = 16_000_000
+_MANY = 1_000
+"""Of fewer records all is read at once: a statement more would cost as much as it saves."""
 
 _RANGE = "WHERE place >= ? AND place < ? ORDER BY place LIMIT ?"
 _SELECT_RANGE = {table: f"{SELECT} {table} {_RANGE}" for table in ("records", "latest")}
 _SELECT_BARE_RANGE = {table: f"{SELECT_BARE} {table} {_RANGE}" for table in ("records", "latest")}
+_SELECT_LEAN_RANGE = f"{SELECT_LEAN} records {_RANGE}"
 
 
 class Handed:
@@ -55,8 +72,8 @@ class Source:
 class Reading:
     """The partitions that one reader or member reads. Its `close` may come from any thread."""
 
-    def __init__(self, source: Source, *, member: bool = False, envelopes: bool = True) -> None:
-        self._source, self._news, self._member = source, source.news, member
+    def __init__(self, source: Source, *, member: bool = False, envelopes: bool = True, lean: bool = False) -> None:
+        self._source, self._news, self._member, self._lean = source, source.news, member, lean
         self._questions = _SELECT_RANGE if envelopes else _SELECT_BARE_RANGE
         self._to_records: Callable[..., Sequence[Record]] = to_records if envelopes else to_bare_records
         self._connection = source.file.connect()
@@ -64,7 +81,8 @@ class Reading:
         self._slots: dict[TopicPartition, int] = {}
         self._using = threading.Lock()
         self.woken = threading.Event()
-        self.closed = self._cut = False
+        self.closed = False
+        self._ahead: Ahead | None = None
         self._news.listen(self.woken, (), member=member)
 
     def start(self, positions: Positions) -> None:
@@ -89,6 +107,8 @@ class Reading:
 
     def take(self, max_records: int) -> Batch:
         """What is there now. Empty after `close`."""
+        if self._ahead is not None:
+            self._ahead.wait()
         with self._using:
             if self.closed:
                 return Batch()
@@ -96,6 +116,9 @@ class Reading:
                 batch = self._cursors.take(max_records, self._fetch)
             except sqlite3.Error as error:
                 raise explain(error, self._source.file.path) from error
+            # A member works with a store between reads; a plain reader folds in Python, and would only lose by it.
+            full = self._member and len(batch.records) >= max(ahead.FULL, max_records)
+            self._ahead = self._look_ahead(max_records) if full else None
         self._source.handed.add(len(batch.records))
         return batch
 
@@ -113,34 +136,88 @@ class Reading:
         if position >= end or position < self._news.firsts.get(slot, 0):
             self._check(partition, position, self._news.firsts.get(slot, 0), end)
             return Fetched((), position, ended=True)
-        records = self._select(partition, slot, position, end, limit)
+        question = Question(partition, slot, position, end, limit)
+        looked, self._ahead = self._ahead, None
+        found = None if looked is None else looked.answer_to(question)
+        (records, cut), read_to = found or (self._select(question), end)
         # Fewer than asked for: nothing else is kept below the end, whatever gaps there are.
-        complete = len(records) < limit and not self._cut
-        reached = end if complete else records[-1].offset + 1
+        complete = len(records) < limit and not cut
+        reached = read_to if complete else records[-1].offset + 1
         return Fetched(records, reached, ended=reached == end)
 
-    def _select(self, partition: TopicPartition, slot: int, position: int, end: int, limit: int) -> list[Record]:
+    def _look_ahead(self, limit: int) -> Ahead | None:
+        """Begins to read what the next batch begins with. Of a compacted topic nothing: its records are replaced."""
+        first = self._cursors.first()
+        if first is None or self._source.catalog.find(first[0].topic).table != "records":
+            return None
+        (partition, position), slot = first, self._slots[first[0]]
+        end = self._news.nexts.get(slot, 0)
+        if position >= end or position < self._news.firsts.get(slot, 0):
+            return None
+
+        def answer(question: Question) -> Answer | None:
+            with self._using:
+                return None if self.closed else self._select(question)
+
+        return Ahead(Question(partition, slot, position, end, limit), answer)
+
+    def _select(self, question: Question) -> Answer:
         """The records between two offsets, as many as fit into a batch's bytes."""
-        self._cut = False
-        topic, number = partition
+        _, _, position, end, limit = question
+        table = self._source.catalog.find(question.partition.topic).table
+        if self._lean and table == "records" and min(end - position, limit) >= _MANY:
+            return self._select_lean(question)
+        return self._run(self._questions[table], self._to_records, question)
+
+    def _select_lean(self, question: Question) -> Answer:
+        """The same with values only; but the last one is kept as the newest, and asked for its time at any time."""
+        rest = Rest(question.partition, lambda end: self._ask_again(question._replace(end=end)))
+        self._connection.execute("BEGIN")  # so that the last one is still there
+        try:
+            found = self._run(_SELECT_LEAN_RANGE, partial(to_lean_records, rest=rest), question)
+            if not found.records:
+                return found
+            last = found.records[-1].offset
+            rest.end = last + 1
+            whole = self._whole(question._replace(position=last, end=rest.end))
+            return Answer([*found.records[:-1], *whole], found.cut)
+        finally:
+            self._connection.execute("COMMIT")
+
+    def _run(self, statement: str, to_records: Callable[..., Sequence[Record]], question: Question) -> Answer:
+        (topic, number), slot, position, end, limit = question
         records: list[Record] = []
-        size_bytes = 0
-        question = self._questions[self._source.catalog.find(topic).table]
-        cursor = self._connection.execute(question, (place_of(slot, position), place_of(slot, end), limit))
+        size_bytes, cut = 0, False
+        cursor = self._connection.execute(statement, (place_of(slot, position), place_of(slot, end), limit))
         while rows := cursor.fetchmany(_CHUNK):
-            records += self._to_records(topic, number, rows)
+            records += to_records(topic, number, rows)
             size_bytes += sum(map(len, filter(None, map(_VALUE, rows))))
             if size_bytes > _MOST_BYTES:
-                self._cut = True
+                cut = True
                 break
         cursor.close()
-        return records
+        return Answer(records, cut)
+
+    def _ask_again(self, question: Question) -> list[SqliteRecord]:
+        """The records that were read lean. Nothing after `close`. Raises: Unavailable."""
+        with self._using:
+            try:
+                return [] if self.closed else self._whole(question)
+            except sqlite3.Error as error:
+                raise explain(error, self._source.file.path) from error
+
+    def _whole(self, question: Question) -> list[SqliteRecord]:
+        """Records with all their parts; of a topic that is not compacted."""
+        (topic, number), slot, position, end, limit = question
+        places = place_of(slot, position), place_of(slot, end), limit
+        rows = self._connection.execute(_SELECT_RANGE["records"], places).fetchall()
+        return list(to_records(topic, number, rows))
 
     def _check(self, partition: TopicPartition, position: int, first: int, end: int) -> None:
         if position < first:
             raise Unavailable(
-                f"records {position} to {first - 1} of {partition} are gone, deleted by age: reset the reader to "
-                f"{first} or later, and look at the topic's retention"
+                f"records {position} to {first - 1} of {partition} are gone, deleted by age or on demand: reset the "
+                f"reader to {first} or later, and look at the topic's retention"
             )
         if position > end:
             raise Unavailable(

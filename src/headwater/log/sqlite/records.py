@@ -29,6 +29,7 @@ ON CONFLICT (slot, key) DO UPDATE SET place = excluded.place, timestamp_ms = exc
     headers = excluded.headers, value = excluded.value"""
 SELECT = "SELECT place, timestamp_ms, key, headers, value FROM"
 SELECT_BARE = "SELECT place, key, value FROM"
+SELECT_LEAN = "SELECT place, value FROM"
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...]).decode

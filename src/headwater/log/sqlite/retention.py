@@ -1,4 +1,5 @@
-"""Deleting by age, for topics that ask for it: a little, now and then, by whoever commits.
+"""Deleting from the beginning of partitions: by age, for topics that ask for it, a little now and then, by whoever
+commits; and up to a position, when somebody says so.
 
 As on Kafka, a partition loses records from its beginning only, up to the first that is young enough, and some may
 live longer than they have to.
@@ -14,6 +15,8 @@ from headwater.log.sqlite.records import OFFSET_MASK, place_of
 
 _EVERY_S = 5.0
 _AT_MOST = 1000
+_AT_ONCE = 10_000
+"""Other writers wait for as long as it takes to delete so many."""
 
 
 class Retention:
@@ -60,3 +63,15 @@ class Retention:
             connection.execute("UPDATE counters SET first = ? WHERE slot = ?", (first, slot))
             firsts[slot] = first
         return firsts
+
+
+def delete_some(connection: sqlite3.Connection, slot: int, before: int) -> int:
+    """Deletes the first records below an offset, inside a write transaction. Returns where the partition begins now."""
+    found = connection.execute(
+        "SELECT place FROM records WHERE place >= ? AND place < ? ORDER BY place LIMIT 1 OFFSET ?",
+        (place_of(slot, 0), place_of(slot, before), _AT_ONCE),
+    ).fetchone()
+    first = before if found is None else found[0] & OFFSET_MASK
+    connection.execute("DELETE FROM records WHERE place >= ? AND place < ?", (place_of(slot, 0), place_of(slot, first)))
+    connection.execute("UPDATE counters SET first = max(first, ?) WHERE slot = ?", (first, slot))
+    return first
