@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 import msgspec
 
 from headwater.errors import BadData, HeadwaterError
 from headwater.log.port import Headers, Record
+from headwater.messages.declare import Command
 from headwater.messages.envelope import parse_time
+from headwater.messages.unreadable import Unreadable
 from headwater.owners.limits import ENVELOPE_CHARACTERS, too_long
 from headwater.owners.replies import Reply
+
+TRACEPARENT_BYTES = 55
+"""As W3C Trace Context has it in its version 00."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -30,6 +35,9 @@ class Arrived(msgspec.Struct, eq=False):
 
     `answer`, of one that was handed over in this process, is called with the reply after the commit, or with what
     kept it from being carried out; for a record it is None, and `client` says whose reply record it becomes.
+    `traceparent` is what follows it (W3C Trace Context), for the headers of what it leads to. `message` is what its
+    value says, where it was read together with others; who carries it out takes it away, so that it is used once.
+    `turned_away` are those that were handed over before it, and turned away by now: it must not overtake them.
     """
 
     id: str
@@ -46,6 +54,26 @@ class Arrived(msgspec.Struct, eq=False):
     answer: Callable[[Reply | HeadwaterError], None] | None = None
     headers: Headers = ()
     timestamp_ms: int = 0
+    traceparent: bytes | None = None
+    message: Command | Unreadable | None = None
+    turned_away: Sequence[object] = ()
+
+
+class NotMine(HeadwaterError):
+    """The partition is not owned here (any more), or is stopped: the command must travel, or wait."""
+
+    def __init__(self, entity: str, partition: int, stopped: str | None) -> None:
+        super().__init__(
+            f"partition {partition} of {entity!r} is not served here" + (f": {stopped}" if stopped else "")
+        )
+        self.stopped = stopped
+
+
+def answer_all(commands: Iterable[Arrived], error: HeadwaterError) -> None:
+    """Tells those that are in this process why they were not carried out, or may not have been."""
+    for one in commands:
+        if one.answer is not None:
+            one.answer(error)
 
 
 def from_record(record: Record) -> Arrived:
@@ -61,7 +89,13 @@ def from_record(record: Record) -> Arrived:
         raise _foreign(record, "a foreign record in an owned topic: it has no ce_id header, key or value")
     try:
         arrived = Arrived(
-            command_id.decode(), key, value, record.partition, offset=record.offset, client=get("hw_client")
+            command_id.decode(),
+            key,
+            value,
+            record.partition,
+            offset=record.offset,
+            client=get("hw_client"),
+            traceparent=trace_of(get("traceparent")),
         )
         if (text := get("ce_time")) is not None:
             arrived.time = parse_time(text.decode())
@@ -76,10 +110,17 @@ def from_record(record: Record) -> Arrived:
             arrived.headers, arrived.timestamp_ms = pairs, record.timestamp_ms
     except ValueError as error:
         raise _foreign(record, f"unreadable command headers: {error}") from error
-    long = len(key) + len(command_id) + len(arrived.actor or "") + len(arrived.correlation_id or "")
+    long = len(key) + len(command_id)
+    if arrived.actor is not None or arrived.correlation_id is not None:
+        long += len(arrived.actor or "") + len(arrived.correlation_id or "")
     if long > ENVELOPE_CHARACTERS:
         raise _foreign(record, f"unreadable command headers: {too_long(long)}")
     return arrived
+
+
+def trace_of(traceparent: bytes | None) -> bytes | None:
+    """A header that can go on into others: what others send may be anything, and of any size."""
+    return traceparent if traceparent is not None and len(traceparent) <= TRACEPARENT_BYTES else None
 
 
 def source_text(source: Source) -> str:

@@ -14,7 +14,7 @@ import logging
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,6 +28,9 @@ FORMAT = 1
 
 ROWS = 500
 """So many rows go into one statement: it runs without Python's lock, which is taken back once and not per row."""
+
+LOOKED_UP = 256
+"""So many keys are looked up at once: a third of the work of as many statements."""
 
 CACHE_KB = 1024
 
@@ -45,6 +48,11 @@ COMMIT;
 PRAGMA synchronous = NORMAL;
 PRAGMA wal_autocheckpoint = 4000;
 """
+# Each is prepared once; for a number of keys between two of them, the last key is asked for several times.
+_SELECTS = {
+    count: "SELECT key, value, sum FROM states WHERE key IN ({})".format(",".join("?" * count))
+    for count in (16, 32, 64, 128, LOOKED_UP)
+}
 _UPSERT = "INSERT INTO states VALUES {} ON CONFLICT DO UPDATE SET value = excluded.value, sum = excluded.sum"
 
 
@@ -55,6 +63,15 @@ class Marks(msgspec.Struct):
     folded: int = 0
     begun: int = -1
     schemas: set[str] = set()
+
+    def with_(self, other: Marks) -> Marks:
+        """What they say together."""
+        return Marks(
+            max(self.commands, other.commands),
+            max(self.folded, other.folded),
+            max(self.begun, other.begun),
+            self.schemas | other.schemas,
+        )
 
 
 class Binding(msgspec.Struct, frozen=True):
@@ -76,7 +93,7 @@ class InUse(Exception):
 
 
 class Checkpoint:
-    """A file, open. `get` may be called from another thread than the rest.
+    """A file, open. `get` and `get_all` may be called from another thread than the rest.
 
     Arguments: path; binding. `position`: every state record before it is here; `marks`: what they say.
     Raises: InUse. Unavailable: the file cannot be used. One that turns out to be damaged is removed when it is closed.
@@ -105,6 +122,18 @@ class Checkpoint:
         with self._guarded(), self._reading:
             found = self._reader.execute("SELECT value, sum FROM states WHERE key = ?", (key,)).fetchone()
             return None if found is None else _checked(key, *found)
+
+    def get_all(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """As `get`, for many keys; without those that are not here."""
+        found: dict[bytes, bytes] = {}
+        with self._guarded(), self._reading:
+            for first in range(0, len(keys), LOOKED_UP):
+                part = keys[first : first + LOOKED_UP]
+                count = next(count for count in _SELECTS if count >= len(part))
+                same = [part[-1]] * (count - len(part))
+                for key, value, total in self._reader.execute(_SELECTS[count], [*part, *same]):
+                    found[key] = _checked(key, value, total)
+        return found
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """All keys and values; for one who does not `take` meanwhile. Raises: Unavailable."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import traceback
 import zlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,9 +25,9 @@ from headwater.log.port import Record
 from headwater.log.topology import commands_topic
 from headwater.messages.builtin import Append, Get
 from headwater.messages.declare import Command, Event
-from headwater.messages.envelope import Meta
 from headwater.messages.json_codec import JsonCodec, Unreadable
 from headwater.messages.rejection import Rejected, rejection_to_wire
+from headwater.messages.upcasting import parts_of
 from headwater.owners.arriving import Arrived, source_text
 from headwater.owners.envelopes import Envelope, Moment, milliseconds
 from headwater.owners.limits import EVENT_BYTES, REFUSAL_BYTES, STATE_BYTES, TEXT_CHARACTERS, fits
@@ -84,7 +85,7 @@ class Decider:
         """As `StepMaker` says. Raises: BadData: an unreadable event."""
         new = [
             (recorded, record)
-            for recorded, record in zip(self.behaviour.read(tail, after=entry.version), tail, strict=True)
+            for recorded, record in zip(self.behaviour.read_records(tail, after=entry.version), tail, strict=True)
             if (recorded.meta.version or 0) > entry.version
         ]
         present = torn_part(new[-1][1]) if new else 0
@@ -104,11 +105,18 @@ class Decider:
                 entry.remember(Remembered(id, ANY_CONTENT, accepted_ms, "accepted", entry.version, counts[id]))
         entry.raw = self.behaviour.encode_state(entry.state)
 
+    def read(self, work: Sequence[Arrived]) -> None:
+        """As `StepMaker` says. Always from their bytes, and anew for each attempt: an object of the caller's, or one
+        that was decided upon before, would live on in the state, and change with it."""
+        for arrived, message in zip(work, self._commands.decode_many([one.value for one in work]), strict=True):
+            arrived.message = message
+
     def carry_out(self, entry: Entry, arrived: Arrived, now: Moment) -> Step:
         """One command, on the entry as it is after the commands before it. Raises nothing of a handler's."""
         fingerprint = zlib.crc32(arrived.value)
-        known = entry.remembered(arrived.id)
-        if known is not None:
+        if arrived.id in entry.recent:
+            known = entry.remembered(arrived.id)
+            assert known is not None
             return self._again(entry, arrived, known, fingerprint)
         if entry.torn is not None and entry.torn[0] != arrived.id:
             raise BadData(
@@ -123,8 +131,9 @@ class Decider:
             last = entry.sources.get(source.stream)
             if last is not None and (source.offset, source.index) <= last and self._done_before(arrived, entry.events):
                 return Step(arrived, entry, self._reply(entry, arrived, duplicate=True), (), False)
-        # Always from its bytes: an object of the caller's would live on in the state, and change with it.
-        message = self._commands.decode(arrived.value)
+        message, arrived.message = arrived.message, None
+        if message is None:
+            message = self._commands.decode(arrived.value)
         if isinstance(message, Unreadable):
             return self._unreadable(entry, arrived, message)
         if type(message) is Get:
@@ -135,7 +144,6 @@ class Decider:
         return self._decide(entry, arrived, message, fingerprint, now)
 
     def _decide(self, entry: Entry, arrived: Arrived, message: Command, fingerprint: int, now: Moment) -> Step:
-        handler = type(message).__hw__.wire_name
         try:
             envelope = Envelope(self.entity, self._source, arrived, entry.id, now)
             events = self._events_of(entry, message, envelope)
@@ -144,6 +152,7 @@ class Decider:
             self._restore(entry)
             body = msgspec.Raw(rejection_to_wire(refusal))
             if len(bytes(body)) > REFUSAL_BYTES:
+                handler = type(message).__hw__.wire_name
                 text = f"{handler}\n{type(refusal).__name__} has over {REFUSAL_BYTES:,} bytes; refusals are remembered"
                 return Step(arrived, entry, self._reply(entry, arrived, outcome="failed", text=text), (), False)
             self._remember(entry, arrived, fingerprint, now, "rejected", 0, body)
@@ -152,6 +161,7 @@ class Decider:
         except Exception as error:  # noqa: BLE001 -- the author's function may raise anything; the caller hears of it
             self._restore(entry)
             cause = (str(error) if isinstance(error, Broken) else _cause(error))[:TEXT_CHARACTERS]
+            handler = type(message).__hw__.wire_name
             where = f"{self.behaviour.aggregate.__name__} on {handler}\n{cause}"
             self._must_be_answered(arrived, where)
             return Step(arrived, entry, self._reply(entry, arrived, outcome="failed", text=where), (), False)
@@ -170,11 +180,12 @@ class Decider:
     def _appended(self, entry: Entry, message: Append) -> Sequence[Event]:
         events = []
         for raw in message.events:
-            event = self.behaviour.events.decode(bytes(raw))
+            event = self.behaviour.json.decode(bytes(raw))
             if isinstance(event, Unreadable):
                 raise Broken(f"the event cannot be read: {event.reason}")
-            self.behaviour.check(event, entry.id)
-            events.append(event)
+            for _, one in parts_of(event):
+                self.behaviour.check(one, entry.id)
+                events.append(one)
         return events
 
     def _apply(self, entry: Entry, events: Sequence[Event], envelope: Envelope) -> list[NewEvent]:
@@ -182,22 +193,22 @@ class Decider:
         if not events:
             return []
         behaviour, count = self.behaviour, len(events)
+        happened, happened_ms = envelope.happened, envelope.happened_ms
         state, version, made = entry.state, entry.version, []
         for index, event in enumerate(events):
             version += 1
             kind, event_id = type(event), self._new_id()
 
-            def meta(kind: type[Event] = kind, event_id: str = event_id, version: int = version) -> Meta:
-                return envelope.of_event(kind, event_id, version)
-
             # Before it is folded: a state may take the event's lists and change them.
-            value = behaviour.events.encode(event, envelope.happened)
-            fits(value, EVENT_BYTES, f"{kind.__name__} has")
-            state = behaviour.evolve(state, event, meta)
-            headers = envelope.headers(kind, event_id, version, index, count)
-            made.append(NewEvent(value, headers, envelope.happened_ms))
+            value = behaviour.events.encode(event, happened)
+            if len(value) > EVENT_BYTES:
+                fits(value, EVENT_BYTES, f"{kind.__name__} has")  # says it in words
+            state = behaviour.evolve(state, event, partial(envelope.of_event, kind, event_id, version))
+            headers = envelope.headers(kind, event_id, version, index, count, behaviour.events.headers(kind))
+            made.append(NewEvent(value, headers, happened_ms))
         raw = behaviour.encode_state(state)
-        fits(raw, STATE_BYTES, f"the state of {behaviour.aggregate.__name__} would have")
+        if len(raw) > STATE_BYTES:
+            fits(raw, STATE_BYTES, f"the state of {behaviour.aggregate.__name__} would have")
         entry.state, entry.raw, entry.version = state, raw, version
         return made
 
@@ -263,8 +274,10 @@ class Decider:
     def _reply(
         self, entry: Entry, arrived: Arrived, outcome: Outcome = "accepted", events: int = 0, **rest: Any
     ) -> Reply:
-        at = arrived.partition, entry.events
-        return Reply(arrived.id, outcome, self.entity, entry.id, entry.version, events, *at, **rest)
+        version, partition, next_offset = entry.version, arrived.partition, entry.events
+        if not rest:  # the usual answer
+            return Reply(arrived.id, outcome, self.entity, entry.id, version, events, partition, next_offset)
+        return Reply(arrived.id, outcome, self.entity, entry.id, version, events, partition, next_offset, **rest)
 
 
 def _note_source(entry: Entry, arrived: Arrived) -> bool:

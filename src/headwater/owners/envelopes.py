@@ -6,8 +6,11 @@ events of one command is made once. `messages.envelope.event_headers` says what 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
+
+import msgspec
 
 from headwater.messages.declare import Command, Event
 from headwater.messages.envelope import Header, Meta, add_causes, fixed_headers, time_text
@@ -28,36 +31,64 @@ class Moment(NamedTuple):
         return cls(time, milliseconds(time), ("ce_time", text), ("hw_recorded", text))
 
 
-class Envelope:
+class Envelope(msgspec.Struct, eq=False):
     """The envelope of one command on one entity, and of its events.
 
     Arguments: entity: the entity type; source: who writes its events (the app's name); arrived: the command;
     entity_id; now: when it is carried out.
     """
 
-    __slots__ = ("_common", "arrived", "command_id", "entity", "entity_id", "happened", "happened_ms", "now", "source")
+    entity: str
+    source: str
+    arrived: Arrived
+    entity_id: str
+    now: Moment
+    _common: tuple[bytes, list[Header]] | None = None
 
-    def __init__(self, entity: str, source: str, arrived: Arrived, entity_id: str, now: Moment) -> None:
-        self.entity, self.source, self.arrived, self.entity_id, self.now = entity, source, arrived, entity_id, now
-        self.command_id = arrived.id.encode()
-        time = arrived.time
-        if time is None:
-            self.happened, self.happened_ms, time_header = now.time, now.ms, now.time_header
-        else:
-            self.happened, self.happened_ms = time, milliseconds(time)
-            time_header = ("ce_time", time_text(time).encode())
-        self._common = [time_header, ("ce_subject", arrived.key), now.recorded, ("ce_commandid", self.command_id)]
-        add_causes(self._common, arrived.id, arrived.correlation_id or arrived.id, arrived.actor)
+    @property
+    def happened(self) -> datetime:
+        """When what the command leads to happened: the caller may have said so."""
+        return self.arrived.time or self.now.time
 
-    def headers(self, event: type[Event], event_id: str, version: int, index: int, count: int) -> list[Header]:
-        """The headers of one of the command's `count` events, with the entity's version after it."""
+    @property
+    def happened_ms(self) -> int:
+        time = self.arrived.time
+        return self.now.ms if time is None else milliseconds(time)
+
+    def headers(
+        self, event: type[Event], event_id: str, version: int, index: int, count: int, content: Iterable[Header]
+    ) -> list[Header]:
+        """The headers of one of the command's `count` events, with the entity's version after it. Arguments: content:
+        those that say how its value is written."""
+        command_id, common = self._common or self._make_common()
         return [
             *fixed_headers(self.source, event.__hw__.wire_name),
-            *self._common,
+            *content,
+            *common,
             ("ce_id", event_id.encode()),
             ("ce_entityversion", b"%d" % version),
-            ("hw_commit", b"%b;%d;%d" % (self.command_id, index, count)),
+            ("hw_commit", b"%b;%d;%d" % (command_id, index, count)),
         ]
+
+    def _make_common(self) -> tuple[bytes, list[Header]]:
+        """The command's id, and the headers that all its events have in common: made with the first, since a command
+        may be refused."""
+        arrived, now = self.arrived, self.now
+        command_id, time, first = arrived.id.encode(), arrived.time, arrived.correlation_id
+        common = [
+            now.time_header if time is None else ("ce_time", time_text(time).encode()),
+            ("ce_subject", arrived.key),
+            now.recorded,
+            ("ce_commandid", command_id),
+            ("ce_causationid", command_id),
+            ("ce_correlationid", first.encode() if first else command_id),
+        ]
+        if arrived.actor is not None:
+            add_causes(common, None, None, arrived.actor)
+        if arrived.traceparent is not None:
+            common.append(("traceparent", arrived.traceparent))
+        self._common = made = command_id, common
+        return made
 
     def of_command(self, command: type[Command], version: int) -> Meta:
         """For its @decides method, with the entity's version before it."""

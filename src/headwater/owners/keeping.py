@@ -1,8 +1,8 @@
 """Where the owner of an entity type has its states, and how the copies on this machine stay near the log's end.
 
-A checkpoint is open while its partition is owned here; with `standby`, those of all other partitions are open, too.
-One thread reads on in `-state` for all of them, a few times a second and so many records at most. An owner takes a
-partition's checkpoint over from that thread, reads the rest itself (`restore`), and gives it back to be followed.
+A checkpoint is open while its partition is owned here; with `standby`, those of all other partitions are open, too. One
+thread saves what the owner keeps, and reads on in `-state` for the partitions that others own, so many records at most.
+An owner takes a partition's checkpoint over from that thread and reads the rest itself (`restore`).
 
 Processes on one machine do not share a file: each takes the first that nobody has (`0-0.db`, `0-1.db`), and what a
 dead one leaves is there for the next.
@@ -26,11 +26,15 @@ from headwater.owners.states import States, StatesInMemory, StatesOnDisk
 
 logger = logging.getLogger("headwater.owners")
 
-ROUND_S, ROUND_RECORDS = 0.2, 10_000
-"""How often `-state` is read on, and how much of it at most: 50,000 records/s."""
+SAVE_S = 3.0
+"""How often an owner's states are saved. An entity that changes often is written once each time, so more often costs
+more; what is not saved, the next owner reads from the log: some ten thousand records."""
+
+FOLLOW_S, FOLLOW_RECORDS = 0.5, 25_000
+"""How often a standby reads on in `-state`, and how much of it at most: 50,000 records/s."""
 
 PATIENCE_S = 5.0
-"""How long an owner waits until its checkpoints have come nearer; and between two tries where one cannot be written."""
+"""How long an owner waits until its states were saved; and between two tries where a checkpoint cannot be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +64,12 @@ class Keeper(Protocol):
         """The states of partitions that are owned from now on, as far as they are here. Raises: Unavailable."""
         ...
 
-    def follow(self, partitions: Iterable[int]) -> None:
-        """They were read to the end by their owner; from now on they are read on."""
-        ...
-
     def release(self, partitions: Iterable[int]) -> None:
         """Of partitions that are owned no longer."""
         ...
 
     def make_room(self) -> None:
-        """Waits where too much is in memory that the checkpoints do not have yet. Raises: Unavailable: it stays so."""
+        """Waits where too much is in memory that is not saved yet. Raises: Unavailable: it stays so."""
         ...
 
     def start(self) -> None: ...
@@ -86,8 +86,6 @@ class InMemory:
     def take(self, partitions: Iterable[int]) -> Mapping[int, States]:
         return {partition: StatesInMemory() for partition in partitions}
 
-    def follow(self, partitions: Iterable[int]) -> None: ...
-
     def release(self, partitions: Iterable[int]) -> None: ...
 
     def make_room(self) -> None: ...
@@ -99,7 +97,7 @@ class InMemory:
 
 class Checkpoints:
     """Arguments: log; entity; count: of its partitions; schema: of its states; directory: where the log's local files
-    are; memory_bytes: for the states in memory, a quarter of it for those that are in no checkpoint yet; standby:
+    are; memory_bytes: for the states in memory, a quarter of it for those that are not saved yet; standby:
     whether partitions that are not owned here are followed, too."""
 
     def __init__(
@@ -111,29 +109,24 @@ class Checkpoints:
         self._directory = directory / "states" / f"{self._topic}-{self._topic_id.replace('/', '_')}"
         self._open: dict[int, StatesOnDisk] = {}
         self._owned: set[int] = set()
-        self._followed: set[int] = set()
         self._reader: Reader | None = None
         self._reading: frozenset[int] = frozenset()
         self._failure: str | None = None
         self._lock = threading.RLock()
-        self._moved = threading.Condition()
-        self._stop = threading.Event()
+        self._saved = threading.Condition()
+        self._wanted = threading.Event()
+        self._stopping = False
         self._thread: threading.Thread | None = None
 
     def take(self, partitions: Iterable[int]) -> Mapping[int, States]:
         numbers = list(partitions)
         with self._lock:
-            self._owned.update(numbers)
-            self._followed.difference_update(numbers)
-            self._reading = frozenset()  # their owner reads on alone: the reader is behind when they come back
             self._make_open(numbers)
+            self._owned.update(numbers)
+            self._reading = frozenset()  # their owner goes on alone: the reader is behind when they come back
             for partition in numbers:
                 self._open[partition].forget()
             return {partition: self._open[partition] for partition in numbers}
-
-    def follow(self, partitions: Iterable[int]) -> None:
-        with self._lock:
-            self._followed.update(partitions)
 
     def release(self, partitions: Iterable[int]) -> None:
         with self._lock:
@@ -144,11 +137,12 @@ class Checkpoints:
     def make_room(self) -> None:
         if self._kept() <= self._kept_bytes:
             return
-        with self._moved:
-            if not self._moved.wait_for(lambda: self._kept() <= self._kept_bytes, PATIENCE_S):
+        self._wanted.set()
+        with self._saved:
+            if not self._saved.wait_for(lambda: self._kept() <= self._kept_bytes, PATIENCE_S):
                 raise Unavailable(
                     f"{self._kept() >> 20} MB of new states of {self._topic} are in memory, and no checkpoint takes "
-                    f"them: {self._failure or 'reading the topic is too slow'}"
+                    f"them: {self._failure or 'the disk is too slow'}"
                 )
 
     def start(self) -> None:
@@ -156,7 +150,8 @@ class Checkpoints:
         self._thread.start()
 
     def close(self) -> None:
-        self._stop.set()
+        self._stopping = True
+        self._wanted.set()
         if self._thread is not None:
             self._thread.join()
         with self._lock:
@@ -189,40 +184,57 @@ class Checkpoints:
         raise AssertionError("numbers do not end")
 
     def _shut(self, partition: int) -> None:
-        self._followed.discard(partition)
         states = self._open.pop(partition, None)
         if states is not None:
+            try:
+                states.save()
+            except Unavailable as error:  # the log has it, too
+                logger.warning("%s/%d: the last states are not saved: %s", self._topic, partition, error)
             states.close()
 
     def _run(self) -> None:
-        pause_s = ROUND_S
-        while not self._stop.wait(pause_s):
+        pause_s = usual_s = FOLLOW_S if self._standby else SAVE_S
+        while True:
+            self._wanted.wait(pause_s)
+            if self._stopping:
+                return
+            self._wanted.clear()
             try:
                 with self._lock:
-                    self._read_on()
-                self._failure, pause_s = None, ROUND_S
+                    self._save()
+                    if self._standby:
+                        self._read_on()
+                self._failure, pause_s = None, usual_s
             except HeadwaterError as error:
                 if self._failure != str(error):
                     logger.warning("%s: checkpoints stay behind: %s", self._topic, error)
                 self._failure, pause_s = str(error), min(PATIENCE_S, pause_s * 2)
                 self._forget_reader()  # it may be ahead of what was written
-            with self._moved:
-                self._moved.notify_all()
+            except Exception as error:
+                self._failure = f"{type(error).__name__}: {error}"
+                logger.exception("%s: nothing is saved any more", self._topic)
+                return
+            with self._saved:
+                self._saved.notify_all()
+
+    def _save(self) -> None:
+        """The lock is held."""
+        for partition, states in self._open.items():
+            if partition in self._owned:
+                states.save()
 
     def _read_on(self) -> None:
         """One round. The lock is held."""
-        if self._standby:
-            others = set(range(self._count)) - self._owned
-            self._make_open(others)
-            self._followed |= others
-        followed = {p: self._open[p] for p in self._followed if self._open[p].bad is None}
+        others = set(range(self._count)) - self._owned
+        self._make_open(others)
+        followed = {p: self._open[p] for p in others if self._open[p].bad is None}
         if self._reader is None:
             self._reader, self._reading = self._log.reader(envelopes=False, patient=True), frozenset()
         if followed.keys() != self._reading:
             self._reader.assign({TopicPartition(self._topic, p): states.position for p, states in followed.items()})
             self._reading = frozenset(followed)
         if followed:
-            take_states(self._reader.read(ROUND_RECORDS, 0), followed)
+            take_states(self._reader.read(FOLLOW_RECORDS, 0), followed)
 
     def _forget_reader(self) -> None:
         with self._lock:

@@ -7,10 +7,11 @@ is lost, until it has been read back. The owner's lock protects it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+from headwater.environment import logged
 from headwater.errors import Failed, HeadwaterError
-from headwater.log.port import Positions
+from headwater.log.port import Positions, TopicPartition
 from headwater.owners.arriving import Arrived
 from headwater.owners.life import Lives, Signal
 from headwater.owners.partition import PartitionMemory
@@ -22,6 +23,12 @@ logger = logging.getLogger("headwater.owners")
 
 WEIGHT_BYTES, WEIGHT_FACTOR = 500, 3
 """A decoded entity takes so much, and so many times its state record (measured with 1 to 128 remembered answers)."""
+
+FEW = 8
+"""For fewer commands a batch, each entity is read by itself."""
+
+Stored = dict[tuple[int, bytes], bytes | None]
+"""State records by partition and key; None: there is none."""
 
 
 class Knowledge:
@@ -55,7 +62,8 @@ class Knowledge:
     def stop(self, partition: int, why: str) -> None:
         """Nothing is decided in the partition from now on; its commands wait, and the others go on."""
         self.lives.on(partition, Signal.BAD_DATA)
-        logger.error("%s: partition %d is stopped: %s", self._entity, partition, why)
+        extra = logged("partition_stopped", details=why, entity=self._entity, partition=partition)
+        logger.error("%s: partition %d is stopped: %s", self._entity, partition, why, extra=extra)
         self.memories[partition].stopped = self.failures[partition] = why
 
     def forget(self, partitions: Iterable[int]) -> None:
@@ -89,13 +97,26 @@ class Knowledge:
 
     def keep(self, outgoing: Outgoing, positions: Positions) -> None:
         """What is known after a commit."""
+        kept: dict[int, dict[bytes, bytes]] = {}
+        live, taken_bytes = self._live, 0
         for record in outgoing.states:
-            if record.key is not None and record.value is not None:
-                self.memories[record.partition].keep(record.key, record.value)
-                self._weigh(self._live[record.partition, record.key], record.value)
+            partition, key, value = record.partition, record.key, record.value
+            if key is not None and value is not None:
+                kept.setdefault(partition, {})[key] = value
+                entry = live[partition, key]
+                weight = WEIGHT_BYTES + WEIGHT_FACTOR * len(value)
+                taken_bytes += weight - entry.weight_bytes
+                entry.weight_bytes = weight
+        self._taken_bytes += taken_bytes
+        for partition, values in kept.items():
+            self.memories[partition].keep(values)
         for tp, position in positions.items():
             self.lives.on(tp.partition, Signal.COMMITTED)
-            self.memories[tp.partition].next_command = position
+            memory = self.memories[tp.partition]
+            memory.next_command = position
+            if outgoing.states:
+                first = outgoing.firsts.get(TopicPartition(outgoing.states[0].topic, tp.partition))
+                memory.wrote_states(first, outgoing.covers[tp.partition], self._maker.schema)
         if self._taken_bytes > self._live_bytes:
             for stale in list(self._live):
                 self._let_go(stale)
@@ -106,20 +127,40 @@ class Knowledge:
         """Whether an entity is at hand, decoded."""
         return (partition, key) in self._live
 
-    def entry(self, partition: int, key: bytes) -> Entry:
-        """An entity, as it is after everything so far. Raises: BadData, Failed: what is stored of it cannot be read."""
-        found = self._live.get((partition, key))
+    def look_up(self, work: Sequence[Arrived]) -> Stored:
+        """Reads at once what is stored of the entities of these commands, as far as they are not at hand: for `entry`,
+        before anything of them changes. Raises: Unavailable: it cannot be read."""
+        stored: Stored = {}
+        if len(work) < FEW:
+            return stored
+        live = self._live
+        wanted: dict[int, dict[bytes, None]] = {}
+        for arrived in work:
+            if (arrived.partition, arrived.key) not in live:
+                wanted.setdefault(arrived.partition, {})[arrived.key] = None
+        for partition, keys in wanted.items():
+            values = self.memories[partition].get_all(list(keys))
+            for key in keys:
+                stored[partition, key] = values.get(key)
+        return stored
+
+    def entry(self, partition: int, key: bytes, stored: Stored) -> Entry:
+        """An entity, as it is after everything so far. Arguments: stored: what `look_up` found for this batch; it is
+        taken out. Raises: BadData, Failed: what is stored of it cannot be read. Unavailable."""
+        place = partition, key
+        found = self._live.get(place)
         if found is not None:
             return found
         try:
-            entry = self._load(self.memories[partition], key)
+            memory = self.memories[partition]
+            entry = self._load(memory, key, stored.pop(place) if place in stored else memory.get(key))
         except HeadwaterError:
             raise
         except Exception as error:
             # The author's @evolves may raise anything, and so may records that others wrote under our names.
             where = f"{self._entity} {key.decode()!r}"
             raise Failed("reading its state and events", where, f"{type(error).__name__}: {error}") from error
-        self._live[partition, key] = entry
+        self._live[place] = entry
         return entry
 
     def _weigh(self, entry: Entry, value: bytes) -> None:
@@ -132,8 +173,7 @@ class Knowledge:
         if entry is not None:
             self._taken_bytes -= entry.weight_bytes
 
-    def _load(self, memory: PartitionMemory, key: bytes) -> Entry:
-        value = memory.get(key)
+    def _load(self, memory: PartitionMemory, key: bytes, value: bytes | None) -> Entry:
         if value is None:
             entry = self._maker.new_entry(key.decode())
         else:

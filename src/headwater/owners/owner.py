@@ -10,37 +10,29 @@ Callers in this process come through the `door`, which also says whose thread ca
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 
 from headwater.environment import Environment
-from headwater.errors import BadData, Failed, HeadwaterError, Unavailable, Unknown
-from headwater.log.partitioning import partition_of
-from headwater.log.port import (
-    Aborted,
-    Batch,
-    Fence,
-    Log,
-    Positions,
-    Record,
-    TopicPartition,
-    Transaction,
-)
-from headwater.log.topology import commands_topic, events_topic, owners_group
+from headwater.errors import HeadwaterError, Unknown
+from headwater.failures.held import HeldRecord
+from headwater.log.port import Aborted, Batch, Fence, Log, Positions, TopicPartition
+from headwater.log.topology import commands_topic, owners_group
+from headwater.owners.accepting import accepted
 from headwater.owners.ahead import Ahead
-from headwater.owners.arriving import Arrived, from_record
+from headwater.owners.arriving import Arrived, NotMine, answer_all
 from headwater.owners.door import Door
-from headwater.owners.envelopes import Moment
+from headwater.owners.errands import Errands
 from headwater.owners.giving_way import GivingWay
 from headwater.owners.keeping import InMemory, Keeper
 from headwater.owners.known import Knowledge
-from headwater.owners.life import Signal, State, signal_of
+from headwater.owners.life import State
 from headwater.owners.rebuilding import Rewriting, bring_up_to_date
-from headwater.owners.restore import foreign_event, restore
-from headwater.owners.steps import Step, StepMaker
-from headwater.owners.writing import Outgoing, Writing
-
-logger = logging.getLogger("headwater.owners")
+from headwater.owners.restore import restore
+from headwater.owners.steps import StepMaker
+from headwater.owners.telling import Telling
+from headwater.owners.transacting import Transacting
+from headwater.readers.garbage import collection_waits
+from headwater.readers.held_topic import HeldTopic
 
 ATTEMPTS = 10
 """How often a batch of callers in this process is tried, if the log aborts it."""
@@ -50,7 +42,8 @@ class Owner:
     """A `BatchHandler` for `<entity>-commands`, with a door for callers in this process.
 
     Arguments: log; maker: what carries out a command; partitions: the recorded count; name: names its writer,
-    unique per process; with_events: False for processes, which have no `-events` topic; keeper: has the states.
+    unique per process; with_events: False for processes, which have no `-events` topic; keeper: has the states; held:
+    where what fails is set aside (None: it stops its partition).
     """
 
     def __init__(
@@ -63,23 +56,36 @@ class Owner:
         environment: Environment,
         with_events: bool = True,
         keeper: Keeper | None = None,
+        held: HeldTopic | None = None,
     ) -> None:
-        self._log, self._maker, self._count, self._name = log, maker, partitions, name
-        self._environment, self._with_events = environment, with_events
+        self._log, self._maker, self._count = log, maker, partitions
+        self._environment, self._with_events, self._held = environment, with_events, held
         self.entity, self.group = maker.entity, owners_group(maker.entity)
-        self._commands, self._events = commands_topic(self.entity), events_topic(self.entity)
-        self._writer, self._writing = log.writer(name), Writing(self.entity, name, maker.schema)
+        self._commands = commands_topic(self.entity)
         self._door = Door(self._take, f"{name}-queue")
         self._keeper = keeper or InMemory()
-        self._known = Knowledge(maker, self._keeper.live_bytes)
-        self.ahead, self._rewriting = Ahead(log, maker, partitions, environment), Rewriting(self.entity, self._writer)
+        self._known, self.telling = Knowledge(maker, self._keeper.live_bytes), Telling(maker, environment)
+        self.ahead = Ahead(log, maker, partitions, environment)
+        self._transacting = Transacting(log, maker, name, self._known, self.telling, environment, held)
+        self._rewriting = Rewriting(self.entity, maker.schema, self._transacting.writer)
+        self._errands = (
+            None if held is None else Errands(held, self._transacting, self._known, self.telling, environment)
+        )
         self._giving_way = GivingWay(log, maker, environment)
         self._fence: Fence | None = None
 
     @property
     def failures(self) -> dict[int, str]:
         """Why nothing is decided in a partition, by partition."""
-        return self._known.failures
+        if self._held is None or not self._held.pauses:
+            return self._known.failures
+        paused = {tp.partition: str(pause.cause) for tp, pause in self._held.pauses.items()}
+        return {**self._known.failures, **paused}
+
+    @property
+    def dead_letters(self) -> list[HeldRecord]:
+        """What failed in the partitions that are owned here, and was not worked off yet."""
+        return [] if self._held is None else self._held.letters
 
     # --- the loop's side
 
@@ -94,10 +100,11 @@ class Owner:
                 self._log, self.entity, self.group, states, self._count, self._with_events, self._environment
             )
             bring_up_to_date(self._log, self._maker, memories, self.ahead, self._environment)
+            if self._held is not None:
+                self._held.assigned(partitions)
         except BaseException:
             self._keeper.release(numbers)
             raise
-        self._keeper.follow(numbers)
         with self._door:
             self._known.restored(memories)
         return {tp: memories[tp.partition].next_command for tp in partitions}
@@ -106,67 +113,52 @@ class Owner:
         with self._door:
             self._known.forget(tp.partition for tp in partitions)
         self._keeper.release(tp.partition for tp in partitions)
+        if self._held is not None:
+            self._held.revoked(partitions)
 
     def idle(self, fence: Fence) -> None:
         """Raises: GaveWay, Unavailable."""
         self._giving_way.look(self._known.memories)
         with self._door:
             self._fence = fence
-            self._rewriting.go_on(self._known.memories, fence)
+            self._go_on(fence)
+
+    def resumed(self) -> Positions:
+        """Paused partitions in which there is room again. What stopped is left until it is started again."""
+        found = [] if self._held is None else self._held.resume()
+        return {tp: self._known.memories[tp.partition].next_command for tp in found}
 
     def handle(self, batch: Batch, fence: Fence) -> None:
         """Carries out a batch of command records. Raises: Aborted (also where a partition must be restored), Fenced,
         GaveWay, Unavailable."""
         self._giving_way.look(self._known.memories)
         self._keeper.make_room()
-        with self._door:
-            self._fence = fence
-            if any(self._state_of(tp.partition) is State.DOUBTFUL for tp in batch.reached):
-                raise Aborted("what was known of a partition is in doubt; it is restored")
-            work, positions, stopped = self._accept(batch)
-            batch.records.clear()  # what is needed of them was taken: thousands of messages less to keep meanwhile
-            if positions:
-                self._carry_out(work, positions, fence, stopped)
-            self._rewriting.go_on(self._known.memories, fence)
+        with collection_waits(), self._door:
+            self._handle(batch, fence)
 
-    def _accept(self, batch: Batch) -> tuple[list[Arrived], dict[TopicPartition, int], dict[int, str]]:
-        """The commands of a batch, how far each partition goes, and which of them stop there, since a bad record
-        comes next, and why."""
-        positions = {tp: at for tp, at in batch.reached.items() if self._state_of(tp.partition) is State.ACTIVE}
-        begins = {tp.partition: self._known.memories[tp.partition].next_command for tp in positions}
-        work: list[Arrived] = []
-        stopped: dict[int, str] = {}
-        for record in batch.records:
-            begin = begins.get(record.partition)
-            if begin is None or record.offset < begin:
-                continue
-            try:
-                work.append(self._read(record))
-            except BadData as error:
-                del begins[record.partition]
-                stopped[record.partition] = str(error)
-                positions[TopicPartition(record.topic, record.partition)] = record.offset
-        return work, positions, stopped
+    def _handle(self, batch: Batch, fence: Fence) -> None:
+        """The lock is held."""
+        self._fence = fence
+        if any(self._state_of(tp.partition) is State.DOUBTFUL for tp in batch.reached):
+            raise Aborted("what was known of a partition is in doubt; it is restored")
+        paused = () if self._held is None else self._held.pauses
+        work, positions, stopped = accepted(batch, self._known, self._count, paused)
+        for _ in stopped:
+            self.telling.stops("decode")
+        batch.records.clear()  # what is needed of them was taken: thousands of messages less to keep meanwhile
+        if positions:
+            self._transacting.carry_out(work, positions, fence, stopped)
+        batch.reached = positions  # where something was left, what was read lies further on
+        self._go_on(fence)
+
+    def _go_on(self, fence: Fence) -> None:
+        """With what nobody waits for. The lock is held. Raises: Unavailable."""
+        if self._errands is not None:
+            self._errands.work_off(fence)
+        self._rewriting.go_on(self._known.memories, fence)
 
     def _state_of(self, partition: int) -> State:
         return self._known.lives.of(partition)
-
-    def _read(self, record: Record) -> Arrived:
-        arrived = from_record(record)
-        if not self._known.has(arrived.partition, arrived.key):  # else an earlier command had the same key
-            self._check_key(arrived.key, record)
-        return arrived
-
-    def _check_key(self, key: bytes, record: Record) -> None:
-        home = partition_of(key, self._count)
-        why = f"the command's key {key!r} belongs to partition {home}: its sender uses another partitioner than murmur2"
-        if home == record.partition:
-            try:
-                key.decode()
-                return
-            except UnicodeDecodeError as error:
-                why = f"the key is not UTF-8: {error}"
-        raise BadData(why, topic=record.topic, partition=record.partition, offset=record.offset)
 
     # --- the callers' side
 
@@ -188,7 +180,7 @@ class Owner:
         """Stops taking commands. What is still queued is answered with `Unavailable`."""
         self._door.close()
         with self._door:
-            self._writer.close()
+            self._transacting.writer.close()
         self._keeper.close()
 
     def _take(self, work: list[Arrived]) -> None:
@@ -196,13 +188,20 @@ class Owner:
         ready = [one for one in work if self._can_take(one)]
         if not ready:
             return
+        self.telling.takes()
+        try:
+            self._carry_out_for_callers(ready)
+        finally:
+            self.telling.took()
+
+    def _carry_out_for_callers(self, ready: Sequence[Arrived]) -> None:
         memories = self._known.memories
         owned = {one.partition for one in ready}
         positions = {TopicPartition(self._commands, p): memories[p].next_command for p in owned}
         failure: HeadwaterError
         for _ in range(ATTEMPTS):
             try:
-                self._carry_out(ready, dict(positions), self._fence, {})
+                self._transacting.carry_out(ready, dict(positions), self._fence, {})
                 return
             except Aborted as error:
                 failure = error  # nothing of it is there: an embedded log tears nothing
@@ -217,106 +216,9 @@ class Owner:
         answer_all(ready, failure)
 
     def _can_take(self, arrived: Arrived) -> bool:
-        if self._state_of(arrived.partition) is State.ACTIVE and self._fence is not None:
+        partition, overtakes = arrived.partition, bool(arrived.turned_away)
+        if self._state_of(partition) is State.ACTIVE and self._fence is not None and not overtakes:
             return True
         if arrived.answer is not None:
-            arrived.answer(NotMine(self.entity, arrived.partition, self.failures.get(arrived.partition)))
+            arrived.answer(NotMine(self.entity, partition, None if overtakes else self.failures.get(partition)))
         return False
-
-    # --- carrying out
-
-    def _carry_out(
-        self, work: Sequence[Arrived], positions: dict[TopicPartition, int], fence: Fence, stopped: dict[int, str]
-    ) -> None:
-        """Decides the commands, commits the outcome, then answers. The lock is held.
-
-        Arguments: stopped: why partitions stop behind these commands; those that stop before are added.
-        """
-        partitions = [tp.partition for tp in positions]
-        try:
-            self._known.begin(partitions)
-            steps = self._decide(work, positions, stopped)
-            outgoing = self._write(steps, positions, fence)
-            self._known.keep(outgoing, positions)
-        except BaseException as error:
-            if signal_of(error) is Signal.NOT_WRITTEN:
-                self._known.undo(work, partitions)
-            else:
-                self._known.lose(partitions)
-            raise
-        for partition, why in stopped.items():
-            self._known.stop(partition, why)
-        for step in steps:
-            if step.arrived.answer is not None:
-                step.arrived.answer(step.reply)
-        if stopped:
-            done = {id(step.arrived) for step in steps}
-            for one in work:
-                if one.partition in stopped and id(one) not in done:
-                    answer_all([one], NotMine(self.entity, one.partition, stopped[one.partition]))
-        self._verify(outgoing)
-
-    def _decide(
-        self, work: Sequence[Arrived], positions: dict[TopicPartition, int], stopped: dict[int, str]
-    ) -> list[Step]:
-        """The steps of the commands; what must not be skipped stops its partition before it, and the others go on."""
-        halted: dict[int, str] = {}
-        now = Moment.of(self._environment.now())
-        carry_out, entry_of = self._maker.carry_out, self._known.entry
-        steps: list[Step] = []
-        for arrived in work:
-            if arrived.partition in halted:
-                continue
-            try:
-                steps.append(carry_out(entry_of(arrived.partition, arrived.key), arrived, now))
-            except (BadData, Failed) as error:
-                halted[arrived.partition] = str(error)
-                if arrived.offset >= 0:
-                    positions[TopicPartition(self._commands, arrived.partition)] = arrived.offset
-        stopped.update(halted)
-        return steps
-
-    def _write(self, steps: Sequence[Step], positions: Positions, fence: Fence) -> Outgoing:
-        outgoing = Outgoing()
-
-        def fill(tx: Transaction) -> None:
-            nonlocal outgoing
-            outgoing = self._writing.fill(tx, steps, positions, fence, self._known.memories)
-
-        self._writer.transact(fill)
-        return outgoing
-
-    def _verify(self, outgoing: Outgoing) -> None:
-        """Looks at what else was written where the transaction wrote its events: only owners may."""
-        for partition, span in outgoing.spans.items():
-            memory = self._known.memories[partition]
-            if memory.wrote(span):
-                continue
-            events = TopicPartition(self._events, partition)
-            try:
-                foreign = foreign_event(
-                    self._log, events, memory.verified, span.last + 1, self._name, self._environment
-                )
-            except Unavailable as error:
-                logger.warning("%s: not verified yet, the next transaction will try again: %s", events, error)
-                continue
-            if foreign is None:
-                memory.verify(span.last + 1)
-            else:
-                self._known.stop(partition, str(foreign))
-
-
-def answer_all(commands: Sequence[Arrived], error: HeadwaterError) -> None:
-    for one in commands:
-        if one.answer is not None:
-            one.answer(error)
-
-
-class NotMine(HeadwaterError):
-    """The partition is not owned here (any more), or is stopped: the command must travel, or wait."""
-
-    def __init__(self, entity: str, partition: int, stopped: str | None) -> None:
-        super().__init__(
-            f"partition {partition} of {entity!r} is not served here" + (f": {stopped}" if stopped else "")
-        )
-        self.stopped = stopped

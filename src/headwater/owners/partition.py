@@ -7,9 +7,12 @@ before anybody relies on it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
 
 from headwater.log.port import Record
+from headwater.owners.checkpoint import Marks
 from headwater.owners.states import States
 
 
@@ -61,12 +64,26 @@ class PartitionMemory:
             return value
         return self.states.get(key)
 
-    def keep(self, key: bytes, value: bytes) -> None:
-        """A new state record; it covers what events there were."""
-        self.states.keep(key, value)
-        self.tail.pop(key, None)
-        if self.rebuilt:
-            self.rebuilt.pop(key, None)
+    def get_all(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """As `get`, for many keys; without those that have none. Raises: Unavailable."""
+        rebuilt, found = self.rebuilt, self.states.get_all(keys)
+        if rebuilt:
+            found.update((key, rebuilt[key]) for key in keys if key in rebuilt)
+        return found
+
+    def keep(self, records: Mapping[bytes, bytes]) -> None:
+        """New state records, by entity key; they cover what events there were."""
+        self.states.keep(records)
+        for waiting in (self.tail, self.rebuilt):
+            if waiting:
+                for key in records:
+                    waiting.pop(key, None)
+
+    def wrote_states(self, first: int | None, covers: tuple[int, int, int], schema: str) -> None:
+        """After a transaction whose state records were kept. Arguments: first: the offset of the first, if it is
+        known; covers: what they say of `commands`, `folded` and `begun`; schema."""
+        if first is not None:
+            self.states.kept_before(first, Marks(*covers, {schema}))
 
     def wrote(self, span: Span) -> bool:
         """Counts a transaction's events. Returns whether they and the marks of earlier transactions (a log may add one

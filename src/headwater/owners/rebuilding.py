@@ -17,8 +17,19 @@ import msgspec
 
 from headwater.entities.schema import parts_that_differ, version_of
 from headwater.environment import Environment
-from headwater.errors import BadData, Failed
-from headwater.log.port import Aborted, Fence, Fenced, Log, NewRecord, Record, TopicPartition, Transaction, Writer
+from headwater.errors import BadData, Failed, Unavailable
+from headwater.log.port import (
+    Aborted,
+    Fence,
+    Fenced,
+    Log,
+    NewRecord,
+    Record,
+    TopicPartition,
+    Torn,
+    Transaction,
+    Writer,
+)
 from headwater.log.topology import commands_topic, events_topic, owners_group, state_topic
 from headwater.owners.ahead import Ahead, Part
 from headwater.owners.partition import PartitionMemory
@@ -30,6 +41,9 @@ logger = logging.getLogger("headwater.owners")
 
 ENTITIES_AT_ONCE = 200_000
 """How many states are folded in one pass over the events: they are decoded meanwhile, and must fit in memory."""
+
+NOTHING_NEW = (0, 0, -1)
+"""They cover no more than the records before them."""
 
 PORTION_RECORDS, PORTION_BYTES = 1000, 4_000_000
 
@@ -160,18 +174,22 @@ class _Rebuild:
 
 
 class Rewriting:
-    """Writes states that were folded anew to the log. Arguments: entity; writer: the owner's."""
+    """Writes states that were folded anew to the log. Arguments: entity; schema: theirs; writer: the owner's."""
 
-    def __init__(self, entity: str, writer: Writer) -> None:
+    def __init__(self, entity: str, schema: str, writer: Writer) -> None:
+        self._schema = schema
         self._topic, self._commands, self._group = state_topic(entity), commands_topic(entity), owners_group(entity)
         self._writer = writer
 
     def go_on(self, memories: Mapping[int, PartitionMemory], fence: Fence) -> None:
-        """Writes a portion, if there is something left. Raises: Unavailable: nothing was written, or perhaps all."""
+        """Writes a portion, if there is something left. Raises: Unavailable: nothing was written, or perhaps all or a
+        part: the partitions have to be read back."""
         for partition, memory in memories.items():
             if memory.rebuilt and memory.stopped is None:
                 try:
                     self._write(partition, memory, fence)
+                except Torn as error:
+                    raise Unavailable(f"{error}; the partition is read back") from error
                 except (Aborted, Fenced) as error:  # the next round will do, or the next owner
                     logger.debug("%s/%d: states folded anew are not written yet: %s", self._topic, partition, error)
                 return
@@ -190,7 +208,8 @@ class Rewriting:
             tx.write(records)
             tx.positions(self._group, position, fence)
 
-        self._writer.transact(fill)
+        firsts = self._writer.transact(fill)
         for record in records:
-            memory.states.keep(record.key or b"", record.value or b"")
+            memory.states.keep({record.key or b"": record.value or b""})
             del memory.rebuilt[record.key or b""]
+        memory.wrote_states(firsts.get(TopicPartition(self._topic, partition)), NOTHING_NEW, self._schema)

@@ -26,6 +26,7 @@ from headwater.owners.keeping import take_states
 from headwater.owners.partition import PartitionMemory
 from headwater.owners.state_record import decode_covered
 from headwater.owners.states import States
+from headwater.readers.garbage import collection_waits
 
 STALLED_S = 60.0
 """How long the log may bring nothing new while something is missing."""
@@ -36,6 +37,7 @@ LOOKING_S = 5.0
 FOREIGN = "a foreign event in an owned topic: only owners write there; send it as a command, or with append"
 
 
+@collection_waits()
 def restore(
     log: Log,
     entity: str,
@@ -81,7 +83,7 @@ def restore(
         if memory.next_command < begins[tp]:
             raise Unavailable(
                 f"commands {memory.next_command} to {begins[tp] - 1} of {tp} were never carried out and are gone; "
-                f"set the group {group} to {begins[tp]} if they can be lost"
+                f"if they can be lost: hw reset --group {group} --topic {tp.topic}:{p} --to-earliest --execute"
             )
     return memories
 

@@ -7,6 +7,7 @@ Refused commands write a record too: else a second try of the same id might be a
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -104,9 +105,11 @@ class Entry(msgspec.Struct, gc=False, eq=False):
 
     def remember(self, one: Remembered) -> None:
         """Adds an answered command."""
+        at_ms = one.time_ms
         if not self.recent:
-            self.oldest_ms = one.time_ms
-        self.newest_ms = max(self.newest_ms, one.time_ms)
+            self.oldest_ms = at_ms
+        if at_ms > self.newest_ms:
+            self.newest_ms = at_ms
         self.recent[one.id] = _encode(one)
 
     def forget_old(self) -> None:
@@ -134,9 +137,25 @@ command, and it holds up to 128 of them."""
 def encode_entry(entry: Entry, schema: str, commands: int, folded: int, begun: int) -> bytes:
     """The record's value for an entry, as `StateRecord` says."""
     entry.forget_old()
-    recent, sources = b",".join(entry.recent.values()), _encode(entry.sources)
-    names = _encode(entry.id), entry.version, _encode(schema), entry.events
-    return _RECORD % (*names, commands, entry.raw, recent, sources, folded, begun)
+    recent, sources = b",".join(entry.recent.values()), _encode(entry.sources) if entry.sources else b"{}"
+    return _RECORD % (
+        _encode(entry.id),
+        entry.version,
+        _encode_schema(schema),
+        entry.events,
+        commands,
+        entry.raw,
+        recent,
+        sources,
+        folded,
+        begun,
+    )
+
+
+@lru_cache(maxsize=256)
+def _encode_schema(schema: str) -> bytes:
+    """The same in all records of an owner: made once."""
+    return _encode(schema)
 
 
 class Covered(msgspec.Struct, rename="camel"):

@@ -1,12 +1,13 @@
 """The newest state record of each entity of a partition, as bytes: in memory, or in a checkpoint.
 
         topic -state ──take──► checkpoint ◄──get── owner
-                                                     │
-        what was committed and not taken yet ◄─keep──┘
+                                    ▲                │
+                                   save ◄── kept ◄──keep
 
-Whoever reads `-state` gives committed records in their order; the owner keeps what it has just committed until it comes
-back that way. So the checkpoint is a copy of what everybody can read, whatever became of an owner; and the owner,
-which looks at what it kept first, never sees anything older than its own work.
+Whoever reads `-state` gives committed records in their order. The owner, who alone writes there once it has read all,
+reads no more: it keeps what it has committed, says from where on more of it may be in the topic, and that goes into
+the checkpoint now and then, the newest of each entity only. So the checkpoint holds nothing that was not committed,
+and everything before its position.
 """
 
 from __future__ import annotations
@@ -19,9 +20,6 @@ from headwater.errors import BadData
 from headwater.log.port import Record
 from headwater.owners.checkpoint import Checkpoint, Marks
 from headwater.owners.state_record import checked_covered
-
-LOOKS = 1000
-"""How many kept records are looked up in the checkpoint at a time, in case they came back before they were kept."""
 
 
 class States(Protocol):
@@ -36,12 +34,21 @@ class States(Protocol):
         """The value of an entity's newest record; None: it has none. Raises: Unavailable: it cannot be read."""
         ...
 
+    def get_all(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """As `get`, for many keys; without those that have none. Raises: Unavailable."""
+        ...
+
     def items(self) -> Iterable[tuple[bytes, bytes]]:
         """All of them, as `get` gives them. Raises: Unavailable, also while they are gone through."""
         ...
 
-    def keep(self, key: bytes, value: bytes) -> None:
-        """A record that this owner committed."""
+    def keep(self, records: Mapping[bytes, bytes]) -> None:
+        """Records that this owner committed, by entity key."""
+        ...
+
+    def kept_before(self, position: int, marks: Marks) -> None:
+        """All that is before this position is here, and says so much of the partition: what this owner wrote there was
+        kept."""
         ...
 
     def take(self, records: Sequence[Record], position: int) -> None:
@@ -62,11 +69,17 @@ class StatesInMemory:
     def get(self, key: bytes) -> bytes | None:
         return self.records.get(key)
 
+    def get_all(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        records = self.records
+        return {key: records[key] for key in keys if key in records}
+
     def items(self) -> Iterable[tuple[bytes, bytes]]:
         return self.records.items()
 
-    def keep(self, key: bytes, value: bytes) -> None:
-        self.records[key] = value
+    def keep(self, records: Mapping[bytes, bytes]) -> None:
+        self.records.update(records)
+
+    def kept_before(self, position: int, marks: Marks) -> None: ...
 
     def take(self, records: Sequence[Record], position: int) -> None:
         if self.bad is None:
@@ -75,68 +88,93 @@ class StatesInMemory:
 
 
 class StatesOnDisk:
-    """A checkpoint, and in memory what is not in it yet. `take` may be called from another thread than `get` and
-    `keep`. `kept_bytes`: how much that is."""
+    """A checkpoint, and in memory what is not in it yet. `save` may be called from another thread than the rest.
+    `kept_bytes`: how much is in memory."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
         self.position, self.marks, self.bad = checkpoint.position, checkpoint.marks, None
         self.kept_bytes = 0
         self._kept: dict[bytes, bytes] = {}
-        self._older: list[bytes] = []
+        self._saving: dict[bytes, bytes] = {}
         self._lock = threading.Lock()
 
     bad: str | None
 
     def get(self, key: bytes) -> bytes | None:
-        value = self._kept.get(key)
+        with self._lock:
+            value = self._kept.get(key) or self._saving.get(key)
         return self._checkpoint.get(key) if value is None else value
 
+    def get_all(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = {}
+        with self._lock:
+            for key in keys:
+                value = self._kept.get(key) or self._saving.get(key)
+                if value is not None:
+                    found[key] = value
+        # What is saved meanwhile is among those already.
+        return self._checkpoint.get_all([key for key in keys if key not in found]) | found
+
     def items(self) -> Iterable[tuple[bytes, bytes]]:
-        kept = dict(self._kept)
+        with self._lock:
+            kept = self._saving | self._kept
         yield from kept.items()
         yield from (pair for pair in self._checkpoint.items() if pair[0] not in kept)
 
-    def keep(self, key: bytes, value: bytes) -> None:
+    def keep(self, records: Mapping[bytes, bytes]) -> None:
         with self._lock:
-            self.kept_bytes += len(value) - len(self._kept.get(key, b""))
-            self._kept[key] = value
+            kept = self._kept
+            before_bytes = sum(len(kept[key]) for key in records if key in kept)
+            self.kept_bytes += sum(map(len, records.values())) - before_bytes
+            kept.update(records)
+
+    def kept_before(self, position: int, marks: Marks) -> None:
+        with self._lock:
+            self.position, self.marks = max(self.position, position), self.marks.with_(marks)
 
     def take(self, records: Sequence[Record], position: int) -> None:
-        if self.bad is not None:
-            return
-        rows, position, marks, bad = _read(records, position, self.marks)
-        self._checkpoint.take(rows, position, marks)
-        self.position, self.marks, self.bad = position, marks, bad
-        if self._kept:
-            self._let_go(rows)
-            # A record may come back before the owner, whose commit returns just then, keeps it.
-            self._let_go({key: self._checkpoint.get(key) for key in self._older[:LOOKS] if key in self._kept})
-        with self._lock:
-            self._older = list(self._kept)
+        if self.bad is None:
+            rows, position, marks, bad = _read(records, position, self.marks)
+            self._checkpoint.take(rows, position, marks)
+            self.position, self.marks, self.bad = position, marks, bad
 
-    def _let_go(self, there: Mapping[bytes, bytes | None]) -> None:
-        """Of what was kept, that which is in the checkpoint just so."""
-        kept = self._kept
+    def save(self) -> None:
+        """Puts what was kept into the checkpoint. Raises: Unavailable. Whatever is raised, it is kept on: the next one
+        that is saved would say that all before it is there."""
         with self._lock:
-            for key, value in there.items():
-                if value is not None and kept.get(key) == value:
-                    del kept[key]
-                    self.kept_bytes -= len(value)
+            if not self._kept:
+                return
+            saving, position, marks = self._kept, self.position, self.marks
+            self._kept, self._saving = {}, saving
+        try:
+            self._checkpoint.take(saving, position, marks)
+        except BaseException:
+            with self._lock:
+                self._kept = saving | self._kept
+                self._saving, self.kept_bytes = {}, _size(self._kept)
+            raise
+        with self._lock:
+            self._saving, self.kept_bytes = {}, _size(self._kept)
 
     def forget(self) -> None:
-        """What was kept: for one who is the owner no longer."""
+        """What was kept and not saved: for a new owner, who reads it all."""
         with self._lock:
-            self._kept, self._older, self.kept_bytes = {}, [], 0
+            self._kept, self._saving, self.kept_bytes = {}, {}, 0
+            self.position, self.marks = self._checkpoint.position, self._checkpoint.marks
 
     def wipe(self, why: str) -> None:
         """Begins anew."""
-        self.forget()
         self._checkpoint.wipe(why)
-        self.position, self.marks, self.bad = 0, Marks(), None
+        self.forget()
+        self.bad = None
 
     def close(self) -> None:
         self._checkpoint.close()
+
+
+def _size(records: dict[bytes, bytes]) -> int:
+    return sum(map(len, records.values()))
 
 
 def _read(records: Sequence[Record], position: int, before: Marks) -> tuple[dict[bytes, bytes], int, Marks, str | None]:

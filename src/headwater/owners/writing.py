@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from headwater.log.port import Fence, NewRecord, Positions, Transaction
+from headwater.log.port import Fence, NewRecord, Positions, TopicPartition, Transaction
 from headwater.log.topology import events_topic, owners_group, replies_topic, state_topic
 from headwater.messages.envelope import Header
 from headwater.owners.partition import PartitionMemory, Span
@@ -23,10 +23,13 @@ from headwater.owners.steps import Step
 
 class Outgoing(msgspec.Struct):
     """What was written and is to be kept after the commit. Arguments: states: their records; spans: of the events, by
-    partition."""
+    partition; covers: what the states say of `commands`, `folded` and `begun`, by partition; firsts: where the first
+    record of each topic and partition is, as far as the log told it."""
 
     states: list[NewRecord] = []
     spans: dict[int, Span] = {}
+    covers: dict[int, tuple[int, int, int]] = {}
+    firsts: dict[TopicPartition, int] = {}
 
 
 class Writing:
@@ -48,12 +51,13 @@ class Writing:
     ) -> Outgoing:
         """Writes it all."""
         spans = self._write_first(tx, steps)
-        states = self._make_states(steps, positions, memories, spans)
+        covers = self._make_covers(positions, memories, spans)
+        states = self._make_states(steps, covers)
         out = [*states, *self._make_replies(steps)]
         if out:
             tx.write(out)
         tx.positions(self._group, positions, fence)
-        return Outgoing(states, spans)
+        return Outgoing(states, spans, covers)
 
     def _write_first(self, tx: Transaction, steps: Sequence[Step]) -> dict[int, Span]:
         """Appends all events and commands, and tells replies and entries where the events landed."""
@@ -102,22 +106,21 @@ class Writing:
                 )
         return records
 
-    def _make_states(
-        self,
-        steps: Sequence[Step],
-        positions: Positions,
-        memories: Mapping[int, PartitionMemory],
-        spans: Mapping[int, Span],
-    ) -> list[NewRecord]:
-        """One record for every entity that changed, as it is after the last of its steps."""
-        places: dict[int, tuple[int, int, int]] = {}
+    def _make_covers(
+        self, positions: Positions, memories: Mapping[int, PartitionMemory], spans: Mapping[int, Span]
+    ) -> dict[int, tuple[int, int, int]]:
+        covers: dict[int, tuple[int, int, int]] = {}
         for tp, position in positions.items():
             memory, span = memories[tp.partition], spans.get(tp.partition)
             begun = span.first if memory.begun < 0 and span is not None else memory.begun
-            places[tp.partition] = position, memory.folded, begun
+            covers[tp.partition] = position, memory.folded, begun
+        return covers
+
+    def _make_states(self, steps: Sequence[Step], covers: Mapping[int, tuple[int, int, int]]) -> list[NewRecord]:
+        """One record for every entity that changed, as it is after the last of its steps."""
         states = []
         for entry, arrived in {step.entry: step.arrived for step in steps if step.changed}.items():
-            value = encode_entry(entry, self._schema, *places[arrived.partition])
+            value = encode_entry(entry, self._schema, *covers[arrived.partition])
             states.append(NewRecord(self._state, arrived.partition, arrived.key, value))
         return states
 

@@ -17,11 +17,18 @@ VISIBLE_S = 10.0
 
 
 def batches_between(
-    log: Log, start: Positions, ends: Positions, what: str, environment: Environment, *, envelopes: bool = True
+    log: Log,
+    start: Positions,
+    ends: Positions,
+    what: str,
+    environment: Environment,
+    *,
+    envelopes: bool = True,
+    batch_records: int = BATCH_RECORDS,
 ) -> Iterator[Batch]:
     """Committed records from `start` on and before `ends`, until each partition has reached its end.
 
-    Arguments: what: is being done, for the error; envelopes: as of `Log.reader`.
+    Arguments: what: is being done, for the error; envelopes: as of `Log.reader`; batch_records: upper bound of a batch.
     Raises: Unavailable: the log brings nothing for half a minute though it has more.
     """
     missing = {tp for tp, position in start.items() if position < ends[tp]}
@@ -31,7 +38,7 @@ def batches_between(
         reader.assign({tp: start[tp] for tp in missing})
         deadline_s = environment.monotonic_s() + STALLED_S
         while missing:
-            batch = reader.read(BATCH_RECORDS, 1.0)
+            batch = reader.read(batch_records, 1.0)
             if any(reached > ends[tp] for tp, reached in batch.reached.items()):
                 batch.records = [
                     one for one in batch.records if one.offset < ends[TopicPartition(one.topic, one.partition)]

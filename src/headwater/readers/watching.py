@@ -28,6 +28,7 @@ LOOK_S = 3.0
 """Two requests to each broker that leads something, each time."""
 
 GAUGE = "headwater_last_stable_offset_held_seconds"
+BEHIND = "headwater_last_stable_offset_behind"
 ALERT = "headwater_last_stable_offset_held"
 
 
@@ -66,11 +67,6 @@ class Watch:
         self._holdings: dict[TopicPartition, Holding] = {}
         self._alerts: dict[TopicPartition, str] = {}
 
-    @property
-    def alerts(self) -> Mapping[TopicPartition, str]:
-        """What is held for longer than a transaction may be open, in words."""
-        return self._alerts
-
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="open-transactions", daemon=True)
         self._thread.start()
@@ -104,14 +100,16 @@ class Watch:
         labels = {"log": self._log.id, "topic": tp.topic, "partition": str(tp.partition)}
         seconds = 0.0 if holding is None else now_s - holding.since_s
         telemetry.gauge(GAUGE, labels, seconds)
+        telemetry.gauge(BEHIND, labels, 0 if holding is None else holding.held.written - holding.held.stable)
         late = holding is not None and seconds > self._timeout_s
         text = self._text(tp, holding.held) if late and holding is not None else None
         if text == self._alerts.get(tp):
             return
         telemetry.alert(ALERT, labels, text)
-        # A new mapping each time: others read it meanwhile.
-        others = {known: said for known, said in self._alerts.items() if known != tp}
-        self._alerts = others if text is None else {**others, tp: text}
+        if text is None:
+            del self._alerts[tp]
+        else:
+            self._alerts[tp] = text
 
     def _text(self, tp: TopicPartition, held: Held) -> str:
         """What an operator reads: the same words for as long as it lasts."""
