@@ -5,6 +5,8 @@ transaction with the position; waiting: a client's `after=receipt`
 """
 
 from headwater.projections.declare import DELETED, Deleted, Projection
+from headwater.projections.dedupe import by_hash, by_id, by_sequence
 from headwater.projections.folding import Rows
+from headwater.projections.sink import Sink
 
-__all__ = ["DELETED", "Deleted", "Projection", "Rows"]
+__all__ = ["DELETED", "Deleted", "Projection", "Rows", "Sink", "by_hash", "by_id", "by_sequence"]

@@ -10,7 +10,10 @@
 
 `version` counts shapes and rules: another version has another table, another position, and begins at the
 log's beginning. `name` is the table's name (else the class's; see `table_called`). Projections with the same `group`
-are read together and move together, so that one may look up and change rows of another.
+are read together and move together, so that one may look up and change rows of another. `dedupe` says how records are
+recognised that another program has written twice (see `dedupe`), `on_failure` what happens at a record that cannot be
+applied (see `failures.policy`). `indexes=["customer_id", ("shop", "day")]` names columns by which rows are often looked
+for; it may change without a new version.
 """
 
 from __future__ import annotations
@@ -18,12 +21,15 @@ from __future__ import annotations
 import enum
 import hashlib
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from headwater.errors import Misuse
+from headwater.failures.policy import DEFAULT, FailurePolicy
 from headwater.messages.declare import Event, State, StateMeta
 from headwater.messages.info import Kind
 from headwater.messages.reactions import Reaction, reactions_of
+from headwater.projections.dedupe import Dedupe, refuse_no_dedupe
 from headwater.stores.port import LONGEST_NAME, Key, TableSchema
 
 P = TypeVar("P", bound="Projection")
@@ -42,6 +48,9 @@ class ProjectionMeta(StateMeta):
     """The class of projection classes: takes `group` off the class statement and checks the reactions."""
 
     __hw_group__: str | None
+    __hw_dedupe__: Dedupe | None
+    __hw_on_failure__: FailurePolicy | None
+    __hw_indexes__: tuple[tuple[str, ...], ...]
     __hw_table__: TableSchema[Any] | None
 
     def __new__(
@@ -52,10 +61,16 @@ class ProjectionMeta(StateMeta):
         /,
         *,
         group: str | None = None,
+        dedupe: Dedupe | None = None,
+        on_failure: FailurePolicy | None = None,
+        indexes: Sequence[str | tuple[str, ...]] = (),
         **options: Any,
     ) -> Any:
         cls = super().__new__(mcls, class_name, bases, namespace, **options)
-        cls.__hw_group__, cls.__hw_table__ = group, None
+        refuse_no_dedupe(class_name, dedupe)
+        cls.__hw_group__, cls.__hw_dedupe__, cls.__hw_table__ = group, dedupe, None
+        cls.__hw_on_failure__ = on_failure
+        cls.__hw_indexes__ = tuple((one,) if isinstance(one, str) else tuple(one) for one in indexes)
         for reaction in reactions_of(cls):
             refuse_reaction(cls, reaction)
         return cls
@@ -73,6 +88,9 @@ class Projection(State, metaclass=ProjectionMeta, kind="state"):
             name: str | None = None,
             version: int = 1,
             group: str | None = None,
+            dedupe: Dedupe | None = None,
+            on_failure: FailurePolicy | None = None,
+            indexes: Sequence[str | tuple[str, ...]] = (),
             entity: str | None = None,
             kind: Kind | None = None,
         ) -> None: ...
@@ -104,7 +122,9 @@ def table_of(projection: type[P]) -> TableSchema[P]:
         info = cls.__hw__
         if not info.key_fields:
             raise Misuse(f"{projection.__name__} has no key: declare the column that names a row, day: hw.Key[date]")
-        cls.__hw_table__ = TableSchema(table_called(info.wire_name), info.version, projection, info.key_fields)
+        cls.__hw_table__ = TableSchema(
+            table_called(info.wire_name), info.version, projection, info.key_fields, cls.__hw_indexes__
+        )
     return cls.__hw_table__
 
 
@@ -123,6 +143,25 @@ def row_key(projection: type[Projection], key: object) -> Key:
 def group_of(projection: type[Projection]) -> str:
     """The projections of a group share a position; one without `group=` is its own."""
     return cast("ProjectionMeta", projection).__hw_group__ or table_of(projection).name
+
+
+def dedupe_of(group: str, projections: Sequence[type[Projection]]) -> Dedupe | None:
+    """How projections that share a position recognise copies. Raises: Misuse: they say different things."""
+    said = {cast("ProjectionMeta", one).__hw_dedupe__ for one in projections}
+    if len(said) > 1:
+        words = ", ".join(sorted("none" if one is None else one.words for one in said))
+        raise Misuse(f"the projections of group {group!r} share a position: give all the same dedupe= ({words})")
+    return said.pop()
+
+
+def policy_of(group: str, projections: Sequence[type[Projection]]) -> FailurePolicy:
+    """What happens at a record that one of them cannot apply. Raises: Misuse: they say different things."""
+    said = {cast("ProjectionMeta", one).__hw_on_failure__: one for one in projections}
+    said.pop(None, None)
+    if len(said) > 1:
+        first, second = sorted(one.__name__ for one in said.values())[:2]
+        raise Misuse(f"{first} and {second} share the position of group {group!r}: give both the same on_failure=")
+    return next(iter(said), None) or DEFAULT
 
 
 def table_called(name: str) -> str:

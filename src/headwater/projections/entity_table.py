@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from headwater.entities.aggregate import handlers_of
-from headwater.entities.behaviour import Behaviour
-from headwater.entities.code import code_of
+from headwater.entities.behaviour import Behaviour, counted
+from headwater.entities.schema import code_of_states
 from headwater.errors import Misuse
-from headwater.messages.builtin import Reverted
+from headwater.messages.builtin import Dropped, Parts, Reverted
 from headwater.messages.declare import Event, key_of
 from headwater.messages.envelope import Meta
+from headwater.messages.upcasting import parts_of
 from headwater.projections.declare import table_called
 from headwater.projections.folding import Handler, Rows
 from headwater.projections.gathering import Listener, Topic, key_tests
@@ -31,22 +31,29 @@ def aggregate_table(app: str, behaviour: Behaviour[Any]) -> ReadModel:
     table = TableSchema(name, 1, aggregate, ("id",))
     handler = Handler(aggregate.__name__, table, behaviour.new, partial(evolved, behaviour), replaces=True)
     tests = key_tests(table)
+    # A record is one version, whatever it is read as.
+    events: list[type[Event]] = [*behaviour.events.classes.values(), Parts, Dropped]
     listeners = [
-        Listener(event, handler, tests, key=entity_id, keys=None, own=key_of, wants_meta=True)
-        for event in behaviour.events.classes.values()
+        Listener(event, handler, tests, key=entity_id, keys=None, own=key_of, wants_meta=True) for event in events
     ]
-    functions = [one.function for one in handlers_of(aggregate) if one.role == "evolves"]
     topic = Topic(entity, listeners, behaviour.events)
-    return ReadModel(name, f"{app}-{entity}-table", (table,), (topic,), code_of(functions, aggregate), remade=True)
+    return ReadModel(name, f"{app}-{entity}-table", (table,), (topic,), code_of_states(aggregate), remade=True)
 
 
 def entity_id(event: Event, meta: Meta) -> str:
     """A record of others may have no key, an event that every entity has carries none."""
-    return meta.entity_id if meta.entity_id or type(event) is Reverted else key_of(event)
+    if meta.entity_id or type(event) is Reverted:
+        return meta.entity_id
+    return next((key_of(one) for _, one in parts_of(event)), "")
 
 
 def evolved(behaviour: Behaviour[Any], state: Any, event: Event, meta: Meta, rows: Rows) -> Any:
-    state = behaviour.evolve(state, event, lambda: meta)
+    return state_after(behaviour, state, event, meta)
+
+
+def state_after(behaviour: Behaviour[Any], state: Any, event: Event, meta: Meta) -> Any:
+    """The state after one more event of its topic; the version is the one that the record says."""
+    state = behaviour.evolve(state, event, lambda: counted(meta, state.version))
     if meta.version is not None:
         state.version = meta.version
     return state

@@ -6,8 +6,10 @@ Pure but for the rows it loads: no log, no store's own names. What a reaction lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,6 +19,7 @@ from headwater.log.port import Record
 from headwater.messages.declare import Event
 from headwater.messages.envelope import Meta
 from headwater.projections.declare import DELETED, Projection, row_key, table_of
+from headwater.projections.sink import Sink
 from headwater.stores.port import Key, Loading, TableSchema, key_of_row
 
 P = TypeVar("P", bound=Projection)
@@ -28,7 +31,8 @@ class Handler:
 
     Arguments: name: for errors; table: whose row it changes; make: a row from its key; call: the function with
     (row, event, meta, rows), whatever its author left out; returns None, DELETED, or the row in place of
-    the old one where `replaces`.
+    the old one where `replaces`; short: the author's own, if it wants (row, event) and nothing more; sinks: whether it
+    writes with the store's own cursor, too.
     """
 
     name: str
@@ -36,17 +40,21 @@ class Handler:
     make: Callable[..., Any]
     call: Callable[[Any, Any, Meta | None, Rows], object]
     replaces: bool = False
+    short: Callable[[Any, Any], object] | None = None
+    sinks: bool = False
 
 
 Call = tuple[Record, Event, Meta | None, Handler, Key]
 """One handler for one event and one row; the meta is None where nobody wants it. A plain tuple: there is one
 for every event of a batch."""
 
+_key = itemgetter(4)
+
 
 class Stopped(HeadwaterError):
     """A record's events cannot be applied; those before it can. Becomes `cause` above."""
 
-    def __init__(self, record: Record, cause: HeadwaterError) -> None:
+    def __init__(self, record: Record, cause: Failed) -> None:
         super().__init__(str(cause))
         self.record, self.cause = record, cause
 
@@ -60,6 +68,7 @@ class TableRows:
         self.rows: dict[Key, Any] = {}
         self.written: dict[Key, None] = {}
         self._looked_up: dict[Key, bytes] = {}
+        self._before: dict[Key, tuple[Any, bool]] | None = None
 
     def load(self, loading: Loading, keys: Sequence[Key]) -> None:
         self.rows.update(dict.fromkeys(keys))
@@ -71,6 +80,22 @@ class TableRows:
         if row is not None and key not in self.written and key not in self._looked_up:
             self._looked_up[key] = msgspec.json.encode(row)
         return row
+
+    def begin(self) -> None:
+        """From here on, what is touched can be undone."""
+        self._before = {}
+
+    def touch(self, key: Key) -> None:
+        """A row that is there is going to be looked at or changed."""
+        if self._before is not None and key not in self._before:
+            self._before[key] = deepcopy(self.rows[key]), key in self.written
+
+    def undo(self) -> None:
+        """Puts the rows back that were touched since `begin`."""
+        for key, (row, written) in (self._before or {}).items():
+            self.rows[key] = row
+            if not written:
+                self.written.pop(key, None)
 
     def save(self, loading: Loading) -> None:
         """One write per changed row."""
@@ -84,11 +109,16 @@ class TableRows:
         refuse_moved(self.schema, saved)
         loading.delete(self.schema, gone)
         loading.save(self.schema, saved.values())
+        self.written.clear()
+        self._looked_up.clear()
 
 
 def refuse_moved(schema: TableSchema[Any], saved: Mapping[Key, Any]) -> None:
     """Raises: Misuse: a row's key columns are not those that it was found under."""
-    for key, now in zip(saved, key_of_row(schema, saved.values()), strict=True):
+    found = key_of_row(schema, saved.values())
+    if found == list(saved):  # nearly always, without a step for each
+        return
+    for key, now in zip(saved, found, strict=True):
         if now != key:
             raise Misuse(
                 f"the row {key} of {schema.title} was given the key {now}: a row keeps its key; delete it and put "
@@ -105,6 +135,7 @@ class Rows:
 
     def __init__(self, loading: Loading, tables: dict[TableSchema[Any], TableRows]) -> None:
         self._loading, self._tables = loading, tables
+        self._sink: Sink[Any] = Sink(loading)
 
     def get(self, projection: type[P], *key: object) -> P | None:
         """The row with that key, or None."""
@@ -136,6 +167,7 @@ class Rows:
         found = row_key(projection, key)
         if found not in table.rows:
             table.load(self._loading, [found])
+        table.touch(found)
         return table, found
 
 
@@ -147,37 +179,34 @@ def fold(loading: Loading, schemas: Sequence[TableSchema[Any]], calls: Sequence[
     """
     tables = {schema: TableRows(schema) for schema in schemas}
     for schema, table in tables.items():
-        table.load(loading, list(dict.fromkeys(key for _, _, _, handler, key in calls if handler.table is schema)))
-    rows = Rows(loading, tables)
-    for call in calls:
-        record, event, meta, handler, key = call
-        table = tables[handler.table]
-        try:
-            row = table.rows[key]
-            if row is None:
-                row = table.rows[key] = handler.make(*key)
-            result = handler.call(row, event, meta, rows)
-            if result is not None:
-                table.rows[key] = settled(result, handler)
-        except Unavailable:
-            raise
-        except Exception as error:  # the author's function may raise anything
-            raise Stopped(record, failure(call, error)) from error
-        table.written[key] = None
+        of_table = calls if len(tables) == 1 else [call for call in calls if call[3].table is schema]
+        keys = dict.fromkeys(map(_key, of_table))
+        table.load(loading, list(keys))
+        table.written.update(keys)  # or nothing is
+    call_each(loading, tables, calls)
     for table in tables.values():
         table.save(loading)
 
 
-def fold_one_by_one(loading: Loading, schemas: Sequence[TableSchema[Any]], calls: Sequence[Call]) -> None:
-    """As `fold`, but saves after each call: slow, and tells which one left a row that the store refuses.
-
-    Raises: Stopped: also for that.
-    """
+def call_each(loading: Loading, tables: dict[TableSchema[Any], TableRows], calls: Iterable[Call]) -> None:
+    """Carries out calls whose rows are loaded, in order. Raises: as `fold`."""
+    rows = Rows(loading, tables)
+    now_of = {schema: table.rows for schema, table in tables.items()}
     for call in calls:
+        record, event, meta, handler, key = call
+        now = now_of[handler.table]
         try:
-            fold(loading, schemas, [call])
-        except Misuse as error:
-            raise Stopped(call[0], failure(call, error)) from error
+            row = now[key]
+            if row is None:
+                row = now[key] = handler.make(*key)
+            short = handler.short
+            result = handler.call(row, event, meta, rows) if short is None else short(row, event)
+            if result is not None:
+                now[key] = settled(result, handler)
+        except Unavailable:
+            raise
+        except Exception as error:  # the author's function may raise anything
+            raise Stopped(record, failure(call, error)) from error
 
 
 def settled(result: object, handler: Handler) -> object | None:
@@ -194,11 +223,13 @@ def failure(call: Call, error: Exception, part: str = "") -> Failed:
     record, event, meta, handler, _ = call
     words = str(error) if isinstance(error, HeadwaterError) else f"{type(error).__name__}: {error}"
     place = f"topic {record.topic}, partition {record.partition}, offset {record.offset}"
-    return Failed(
+    failed = Failed(
         part + handler.name,
         f"{type(event).__name__} {event_id(record, meta)} ({place})",
         f"{words}; correct it and start again, it goes on with this event",
     )
+    failed.__cause__ = error
+    return failed
 
 
 def event_id(record: Record, meta: Meta | None) -> str:

@@ -12,23 +12,55 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
 from headwater.entities.code import code_of
 from headwater.errors import Misuse
+from headwater.failures.parking import Parking
+from headwater.failures.policy import DEFAULT, FailurePolicy
+from headwater.log.port import Record
+from headwater.log.topology import events_topic
 from headwater.messages.envelope import Meta
 from headwater.messages.reactions import Reaction, reactions_of
-from headwater.projections.declare import Projection, group_of, table_of
-from headwater.projections.folding import Handler, Rows
-from headwater.projections.gathering import Listener, Topic, key_tests
-from headwater.stores.port import TableSchema
+from headwater.messages.upcasts import functions_of
+from headwater.projections.declare import Projection, dedupe_of, group_of, policy_of, table_of
+from headwater.projections.dedupe import Dedupe
+from headwater.projections.folding import Call, Handler, Rows, fold
+from headwater.projections.gathering import Gather, Gathered, Listener, Topic, key_tests
+from headwater.projections.isolating import fold_carefully
+from headwater.projections.straight import Straight, fold_straight
+from headwater.schemas.topics import PLAIN, Codecs
+from headwater.stores.port import Loading, TableSchema
+
+
+class Work(Protocol):
+    """What becomes of a batch, where no Python is called for each of its events. Calls of `Gather` and of what follows
+    come in turn: what is folded is the batch that was gathered last, or a part of it."""
+
+    def prepare(self, records: Sequence[Record]) -> Gather:
+        """What records mean: a call for each, of which only the record counts, and those that cannot be read. This may
+        be called while another batch is worked on, in another thread."""
+        ...
+
+    def fold(self, loading: Loading, calls: Sequence[Call], parking: Parking) -> None:
+        """Applies these calls, and tells `parking` what is left out of them. Raises: Stopped: at the first record that
+        cannot be applied."""
+        ...
+
+    def fold_carefully(
+        self, loading: Loading, records: Sequence[Record], gathered: Gathered, parking: Parking, *, saving: bool
+    ) -> None:
+        """Applies what can be applied of a batch, and tells the rest to `parking`. Raises: as `fold`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadModel:
     """Arguments: title: for people; runner: names its position in the store and its consumer group; tables;
     topics; code: fingerprint of what fills the tables; remade: whether a change of shape or code throws the
-    rows away and makes them again without asking."""
+    rows away and makes them again without asking; dedupe: how copies of records are recognised, if they are;
+    on_failure: what happens at a record that cannot be applied; sinks: whether a handler writes beside the rows; work:
+    what is done instead of calling the listeners of topics."""
 
     title: str
     runner: str
@@ -36,14 +68,68 @@ class ReadModel:
     topics: tuple[Topic, ...]
     code: str
     remade: bool = False
+    dedupe: Dedupe | None = None
+    on_failure: FailurePolicy = DEFAULT
+    sinks: bool = False
+    work: Work | None = None
 
     @property
     def families(self) -> frozenset[str]:
         """The entity types whose events feed it."""
-        return frozenset(topic.entity for topic in self.topics)
+        return frozenset(topic.entity for topic in self.topics if topic.entity)
+
+    @property
+    def wants_envelopes(self) -> bool:
+        """Whether it asks records for more than their values, where nothing goes wrong."""
+        other = self.work is not None or self.dedupe is not None
+        return other or any(topic.wants_envelopes for topic in self.topics)
+
+    def as_json(self, record: Record) -> bytes | None:
+        """The JSON that the value of a record of its topics says; None: none."""
+        (topic,) = (topic for topic in self.topics if topic.name == record.topic)
+        return topic.as_json(record)
+
+    def prepare(self, records: Sequence[Record]) -> Gather:
+        """As `gather`; what can be done before the turn of these records has come is done now."""
+        if self.work is not None:
+            return self.work.prepare(records)
+        gathered = self.gather(records)
+        return lambda: gathered
+
+    def gather(self, records: Sequence[Record]) -> Gathered:
+        """What records mean, topic by topic; the order within each partition is kept."""
+        if self.work is not None:
+            return self.work.prepare(records)()
+        if len(self.topics) == 1:
+            return self.topics[0].gather(records)
+        calls: list[Call] = []
+        found = Gathered(calls, {})
+        for topic in self.topics:
+            some, troubles = topic.gather([record for record in records if record.topic == topic.name])
+            calls.extend(some)
+            found.troubles.update(troubles)
+        return found
+
+    def fold(self, loading: Loading, calls: Sequence[Call], parking: Parking) -> None:
+        """Applies what was gathered. Raises: Stopped."""
+        if self.work is not None:
+            self.work.fold(loading, calls, parking)
+        elif isinstance(calls, Straight):
+            fold_straight(loading, calls)
+        else:
+            fold(loading, self.tables, calls)
+
+    def fold_carefully(
+        self, loading: Loading, records: Sequence[Record], gathered: Gathered, parking: Parking, *, saving: bool
+    ) -> None:
+        """See `isolating`. Raises: Stopped."""
+        if self.work is not None:
+            self.work.fold_carefully(loading, records, gathered, parking, saving=saving)
+        else:
+            fold_carefully(loading, self.tables, records, gathered, parking, saving=saving)
 
 
-def read_models_of(app: str, projections: Sequence[type[Projection]]) -> list[ReadModel]:
+def read_models_of(app: str, projections: Sequence[type[Projection]], codecs: Codecs = PLAIN) -> list[ReadModel]:
     """One read model per projection, or per `group=`. Raises: Misuse: two tables have one name."""
     groups: dict[str, list[type[Projection]]] = {}
     names: dict[str, type[Projection]] = {}
@@ -55,10 +141,10 @@ def read_models_of(app: str, projections: Sequence[type[Projection]]) -> list[Re
                 'give one of them another, class …(hw.Projection, name="…")'
             )
         groups.setdefault(group_of(projection), []).append(projection)
-    return [read_model_of(app, group, members) for group, members in groups.items()]
+    return [read_model_of(app, group, members, codecs) for group, members in groups.items()]
 
 
-def read_model_of(app: str, group: str, projections: Sequence[type[Projection]]) -> ReadModel:
+def read_model_of(app: str, group: str, projections: Sequence[type[Projection]], codecs: Codecs) -> ReadModel:
     """The read model of projections that share a position.
 
     Raises: Misuse: nothing feeds them.
@@ -73,9 +159,19 @@ def read_model_of(app: str, group: str, projections: Sequence[type[Projection]])
         listeners += [listener_of(projection, reaction) for reaction in reactions]
         functions += [reaction.function for reaction in reactions]
     entities = sorted({str(listener.event.__hw__.entity) for listener in listeners})
-    topics = tuple(Topic(e, [one for one in listeners if one.event.__hw__.entity == e]) for e in entities)
+    topics = tuple(topic_of(e, [one for one in listeners if one.event.__hw__.entity == e], codecs) for e in entities)
     versions = ".".join(str(table.version) for table in sorted(tables, key=attrgetter("name")))
-    return ReadModel(group, f"{app}-{group}-v{versions}", tables, topics, code_of(list(dict.fromkeys(functions))))
+    functions += functions_of(listener.event for listener in listeners)
+    code, dedupe = code_of(list(dict.fromkeys(functions))), dedupe_of(group, projections)
+    if dedupe is not None:  # other rows come of it
+        code += f" {dedupe.words}"
+    runner, policy = f"{app}-{group}-v{versions}", policy_of(group, projections)
+    sinks = any(listener.handler.sinks for listener in listeners)
+    return ReadModel(group, runner, tables, topics, code, dedupe=dedupe, on_failure=policy, sinks=sinks)
+
+
+def topic_of(entity: str, listeners: Sequence[Listener], codecs: Codecs) -> Topic:
+    return Topic(entity, listeners, codecs.of(events_topic(entity), [listener.event for listener in listeners]))
 
 
 def listener_of(projection: type[Projection], reaction: Reaction) -> Listener:
@@ -85,6 +181,8 @@ def listener_of(projection: type[Projection], reaction: Reaction) -> Listener:
         table=table_of(projection),
         make=maker_of(projection),
         call=call_of(reaction),
+        short=None if reaction.wants_meta or reaction.wants_rows or reaction.wants_sink else reaction.function,
+        sinks=reaction.wants_sink,
     )
     names_row = reaction.key or reaction.keys
     wants_meta = reaction.wants_meta or (names_row is not None and uses_meta(names_row))
@@ -115,6 +213,8 @@ def maker_of(projection: type[Projection]) -> Callable[..., Any]:
 def call_of(reaction: Reaction) -> Callable[[Any, Any, Meta | None, Rows], object]:
     """The function with all four arguments, whatever its author left out."""
     function = reaction.function
+    if reaction.wants_sink:
+        return partial(_with_sink, function, reaction.wants_meta, reaction.wants_rows)
     if reaction.wants_meta and reaction.wants_rows:
         return function
     if reaction.wants_meta:
@@ -122,6 +222,13 @@ def call_of(reaction: Reaction) -> Callable[[Any, Any, Meta | None, Rows], objec
     if reaction.wants_rows:
         return partial(_with_rows, function)
     return partial(_alone, function)
+
+
+def _with_sink(
+    function: Callable[..., Any], meta_too: bool, rows_too: bool, row: Any, event: Any, meta: Meta | None, rows: Rows
+) -> object:
+    others = ([meta] if meta_too else []) + ([rows] if rows_too else [])
+    return function(row, event, *others, rows._sink)
 
 
 def _with_meta(function: Callable[..., Any], row: Any, event: Any, meta: Meta | None, rows: Rows) -> object:

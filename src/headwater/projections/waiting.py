@@ -9,15 +9,17 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from headwater.environment import SYSTEM, Environment
 from headwater.errors import NotYet
+from headwater.failures.held import tables_of
 from headwater.log.port import Log, Positions, Reader, Record, TopicPartition
-from headwater.messages.envelope import parse_time, record_time
+from headwater.readers.ages import written_at
 from headwater.readers.loop import Status
-from headwater.stores.port import RunnerNote, Store
+from headwater.stores.port import Key, RunnerNote, TableSchema
+
+R = TypeVar("R")
 
 HEARTBEAT_S = 1.0
 DEAD_S = 10.0
@@ -33,6 +35,22 @@ READ_S = 0.2
 FIRST_LOOK_S = 0.002
 LAST_LOOK_S = 0.1
 AWAKE_S = 0.5
+
+
+class Watched(Protocol):
+    """What is looked at while somebody waits: a store, or one that another process has."""
+
+    def positions(self, runner: str) -> dict[TopicPartition, int]:
+        """See `Store.positions`."""
+        ...
+
+    def notes(self, runner: str) -> list[RunnerNote]:
+        """See `Store.notes`."""
+        ...
+
+    def row(self, table: TableSchema[R], key: Key) -> R | None:
+        """See `Store.row`."""
+        ...
 
 
 class Progress:
@@ -58,7 +76,7 @@ class Progress:
 
 
 def wait_until(
-    store: Store,
+    store: Watched,
     runner: str,
     wanted: Positions,
     timeout_s: float,
@@ -73,7 +91,7 @@ def wait_until(
 
     Arguments: timeout_s: 0 asks once; title: what the read model is called in an error; progress, status: of
     the runner in this process, if it runs here.
-    Raises: NotYet: it is not there in time, or no runner is alive that could bring it there.
+    Raises: NotYet: it is not there in time, or no runner is alive that could bring it there, or it is held.
     """
     deadline_s = environment.monotonic_s() + timeout_s
     pause_s = FIRST_LOOK_S
@@ -83,6 +101,7 @@ def wait_until(
         state, failure = health(store.notes(runner), status, environment)
         positions = store.positions(runner)  # after the health: what a dying runner still wrote is seen
         if reached(positions, wanted):
+            refuse_held(store, runner, wanted, positions, title or runner)
             return
         left_s = deadline_s - environment.monotonic_s()
         if state != "running" or left_s <= 0:
@@ -92,6 +111,33 @@ def wait_until(
         else:
             pause.wait(min(left_s, pause_s))
             pause_s = min(2 * pause_s, LAST_LOOK_S)
+
+
+def refuse_held(store: Watched, runner: str, wanted: Positions, positions: Positions, title: str) -> None:
+    """What somebody waits for may have been read and be set aside: then it is not in the rows, for whatever reason.
+
+    The last record before a wanted position is the one that its receipt speaks of; what was before it in its entity is
+    not applied later than it. Raises: NotYet.
+    """
+    held = tables_of(runner).held
+    for tp, position in wanted.items():
+        row = store.row(held, (*tp, position - 1)) if position else None
+        if row is None:
+            continue
+        if row.failed:
+            what = f"it is a dead letter: {row.handler or row.stage} failed: {row.error}: {row.message}"
+        else:
+            what = f"it is held behind a dead letter of its key {(row.key or b'').decode(errors='backslashreplace')!r}"
+        raise NotYet(
+            title,
+            {str(tp): position for tp, position in wanted.items()},
+            {str(tp): positions.get(tp, 0) for tp in wanted},
+            lag_events=0,
+            lag_counted=True,
+            lag_s=None,
+            runner="held",
+            last_failure=f"{tp}, offset {position - 1} is not applied: {what}; hw deadletters list",
+        )
 
 
 def reached(positions: Positions, wanted: Positions) -> bool:
@@ -198,14 +244,3 @@ def count_between(
         count, first = count + len(found), first or next(iter(found), None)
         position = batch.reached[partition]
     return count, first, position
-
-
-def written_at(record: Record) -> datetime:
-    """When it was accepted: the record's own time is that of the business, which may lie years back."""
-    said = dict(record.headers).get("hw_recorded")
-    if said is not None:
-        try:
-            return parse_time(said.decode())
-        except ValueError:
-            return record_time(record.timestamp_ms)
-    return record_time(record.timestamp_ms)

@@ -12,8 +12,13 @@
 - **Readers** see committed rows only, and cannot write.
 - **A table's shape belongs to its version.** Another shape under the same name and version is refused when
   the table is opened.
+- **A name shows one version**, and goes on to show it while another one is opened and filled (see `stores.switching`).
 - **Failures**: `Unavailable` (the store cannot be reached, is locked or full: nothing was written), `Misuse`
   (wrong SQL, a value of the wrong type, a changed shape), `StaleRunner`.
+
+- **Bookkeeping is rows, too.** What a runner remembers beside its positions (held records, ids that it has seen) is a
+  table of its own, made by `bookkeeping_table` and opened with the others: it moves in the same transactions. Who gives
+  a runner something to do writes such rows from outside, with an `apply` that moves no positions.
 
 A store knows nothing of events or of the classes that declare projections; it gets schemas and rows.
 """
@@ -26,12 +31,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
 from headwater.errors import Misuse
 from headwater.log.port import Aborted, Positions, TopicPartition
+from headwater.stores.indexes import Index, refuse_bad_indexes
 from headwater.stores.shapes import describe
 
 R = TypeVar("R")
@@ -39,7 +45,9 @@ Key = tuple[Any, ...]
 """The values of a row's key columns, in the schema's order; a tuple also for one column."""
 
 LONGEST_NAME = 63
-NAME = re.compile(rf"(?!hw_|sqlite_)(?!.*_v[0-9]+$)[a-z_][a-z0-9_]{{0,{LONGEST_NAME - 1}}}")
+OWN_NAME = "hw_[a-z]+_[a-z0-9_]*_[0-9a-f]{8}"
+NAME = re.compile(rf"(?=(?!hw_|sqlite_)|{OWN_NAME}$)(?!.*_v[0-9]+$)[a-z_][a-z0-9_]{{0,{LONGEST_NAME - 1}}}")
+"""Of a table: names with hw_ are the store's own, and those of `bookkeeping_table`."""
 
 
 class StaleRunner(Aborted):
@@ -59,14 +67,16 @@ class TableSchema(Generic[R]):
     """A table of one version of a read model.
 
     Arguments: name: what queries call it; version: of its shape and of the code that fills it; row: the class
-    (a msgspec Struct) whose fields are the columns; key: the columns that make the primary key.
-    Raises: Misuse for a name or key that cannot be one.
+    (a msgspec Struct) whose fields are the columns; key: the columns that make the primary key; indexes: groups of
+    columns by which rows are often looked for, of no meaning but speed: a store that knows none may pass over them.
+    Raises: Misuse for a name, key or index that cannot be one.
     """
 
     name: str
     version: int
     row: type[R]
     key: tuple[str, ...]
+    indexes: tuple[Index, ...] = ()
     columns: tuple[Column, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -80,6 +90,7 @@ class TableSchema(Generic[R]):
         names = [column.name for column in self.columns]
         if not self.key or not set(self.key) <= set(names):
             raise Misuse(f"table {self.name} needs a key among its columns {', '.join(names)}: write hw.Key[...]")
+        refuse_bad_indexes(f"table {self.name}", names, self.indexes)
 
     @property
     def shape(self) -> dict[str, str]:
@@ -97,6 +108,17 @@ class TableSchema(Generic[R]):
         return f"{self.name} version {self.version}"
 
 
+def bookkeeping_table(kind: str, runner: str, row: type[R], key: tuple[str, ...]) -> TableSchema[R]:
+    """A table in which a runner remembers something beside its rows; no table of a user can have its name.
+
+    Arguments: kind: what it remembers, in letters (`held`: hw_held_shop_revenue_v1_…); runner: whose it is; row, key:
+    as of `TableSchema`. Where a row is of one partition, its key begins with topic and partition.
+    """
+    words = re.sub(r"[^a-z0-9]+", "_", runner.lower())
+    name = f"hw_{kind}_{words}"[: LONGEST_NAME - 9]
+    return TableSchema(f"{name}_{hashlib.blake2b(runner.encode(), digest_size=4).hexdigest()}", 1, row, key)
+
+
 def refuse_stale(runner: str, start: Positions, to: Positions, stored: Positions) -> None:
     """Compares the positions that a runner started from with the stored ones. Raises: StaleRunner."""
     for partition in to:
@@ -105,6 +127,11 @@ def refuse_stale(runner: str, start: Positions, to: Positions, stored: Positions
                 f"{runner} started from {start.get(partition)} of {partition}, but the store stands at "
                 f"{stored.get(partition)}"
             )
+
+
+def moves(start: Positions, to: Positions) -> bool:
+    """Whether a commit moves a position. One that is lost with its server is noticed by that alone."""
+    return any(start.get(partition) != position for partition, position in to.items())
 
 
 def refuse_another_runner(schema: TableSchema[Any], place: str, runner: str, stored: str) -> None:
@@ -200,7 +227,7 @@ class Store(Protocol):
         ...
 
     def open_tables(self, runner: str, schemas: Sequence[TableSchema[Any]], code: str = "") -> str:
-        """Makes what does not exist, and lets queries by name find these versions.
+        """Makes what does not exist. Queries by a name that shows nothing yet find this version from then on.
 
         Arguments: runner: who fills them; code: fingerprint of the code that fills them.
         Returns: the code's fingerprint when the stored rows were begun (`code` itself, if there are none).
@@ -221,7 +248,8 @@ class Store(Protocol):
         store may undo everything and run `work` again.
 
         Arguments: start: for each partition of `to`, the position the runner started from (left out: nothing
-        applied yet). An exception of `work` rolls back and is raised again.
+        applied yet); to: nothing is compared where it is empty, for who is no runner. An exception of `work` rolls
+        back and is raised again.
         Raises: StaleRunner, Unavailable.
         """
         ...
@@ -258,6 +286,25 @@ class Store(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class ServerStore(Protocol):
+    """What a store has beside its port, where another process does its work: who waits for it does something else
+    meanwhile. (One that works in this process would only be disturbed.)"""
+
+    @property
+    def is_server(self) -> Literal[True]: ...
+
+
+def refuse_other_keys(schema: TableSchema[Any], keys: Collection[Key]) -> None:
+    """Raises: Misuse: one is no key of the table, by its form."""
+    count = len(schema.key)
+    if set(map(type, keys)) <= {tuple} and set(map(len, keys)) <= {count}:  # nearly always, without a step for each
+        return
+    for key in keys:
+        if not isinstance(key, tuple) or len(key) != count:
+            raise Misuse(f"{key!r} is no key of {schema.title}: give {', '.join(schema.key)}")
 
 
 def key_of_row(table: TableSchema[Any], rows: Collection[Any]) -> list[Key]:

@@ -10,15 +10,15 @@ loaded is only ever inserted, and when the work is done the missing ones are loo
 has put one there meanwhile, everything is rolled back and the work is done again. The same follows when the server ends
 one of two transactions that wait for each other (rows that handlers look up are locked in the order of the events).
 
-A table is kept per version as `<name>_v<version>`; a view `<name>` shows the version that was opened last. All of it is
-in the first schema of the connection's search path.
+A table is kept per version as `<name>_v<version>`; a view `<name>` shows one of them (see `postgres_switching`). All of
+it is in the first schema of the connection's search path.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import psycopg
 from msgspec import json
@@ -31,20 +31,24 @@ from headwater.stores.port import (
     Key,
     RunnerNote,
     TableSchema,
+    moves,
     refuse_another_runner,
     refuse_changed_shape,
     refuse_stale,
 )
-from headwater.stores.postgres_cells import with_nul, without_nul
-from headwater.stores.postgres_connections import Connection, Connections, translated
+from headwater.stores.postgres_cells import without_nul
+from headwater.stores.postgres_connections import Connection, Connections, cursors_watched, translated
 from headwater.stores.postgres_loading import (
     Overtaken,
     PostgresLoading,
     locked_positions,
     write_positions,
 )
+from headwater.stores.postgres_notes import read_notes, write_note
 from headwater.stores.postgres_queries import ask
-from headwater.stores.postgres_tables import SCHEMA, PostgresTable, quoted, table_name
+from headwater.stores.postgres_switching import IN_THE_WAY, carry_out, check_switch, columns_of, show, shown_by
+from headwater.stores.postgres_tables import SCHEMA, PostgresTable, match_indexes, quoted, table_name
+from headwater.stores.switching import Shown, Switch
 
 R = TypeVar("R")
 FORMAT = "1"
@@ -52,6 +56,8 @@ OPENING = 0x68775354
 """The number of the lock under which tables are made and dropped, one process at a time."""
 
 ATTEMPTS = 100
+OVERTAKEN = (errors.DeadlockDetected, errors.SerializationFailure)
+"""The server has ended one of two transactions that were in each other's way."""
 
 
 class PostgresStore:
@@ -61,6 +67,8 @@ class PostgresStore:
     from libpq's environment (PGPASSFILE and others).
     Raises: Misuse: it is no such address, or the database cannot be used. Unavailable: it cannot be reached.
     """
+
+    is_server: Literal[True] = True
 
     def __init__(self, url: str) -> None:
         self._connections = Connections(url)
@@ -106,6 +114,18 @@ class PostgresStore:
             for table in ("hw_tables", "hw_positions", "hw_code"):
                 connection.execute(f"DELETE FROM {table} WHERE runner = $1", [runner])
 
+    def shown(self, name: str) -> Shown | None:
+        with self._reading() as connection:
+            return shown_by(connection, name)
+
+    def switch(self, switch: Switch, work: Callable[[PostgresLoading], None]) -> None:
+        self._until_first(lambda: self._switch(switch, work), (*OVERTAKEN, *IN_THE_WAY))
+
+    def scan(self, name: str, version: int) -> Answer:
+        with self._reading() as connection:
+            columns = columns_of(connection, name, version, self._place)[1]
+        return self.query(f"SELECT {', '.join(map(quoted, columns))} FROM {table_name(name, version)}")
+
     def positions(self, runner: str) -> dict[TopicPartition, int]:
         with self._reading() as connection:
             found = connection.execute("SELECT topic, part, next FROM hw_positions WHERE runner = $1", [runner])
@@ -113,18 +133,7 @@ class PostgresStore:
 
     def apply(self, runner: str, start: Positions, to: Positions, work: Callable[[PostgresLoading], None]) -> None:
         """As the port says. `work` may run more than once; only the last time is kept."""
-        cause: Exception = Overtaken()
-        for _ in range(ATTEMPTS):
-            try:
-                self._apply(runner, start, to, work)
-                return
-            except Overtaken as error:
-                cause = error
-            except Unavailable as error:
-                if not isinstance(error.__cause__, (errors.DeadlockDetected, errors.SerializationFailure)):
-                    raise
-                cause = error
-        raise Unavailable(f"{self._place}: other runners were first {ATTEMPTS} times; it is tried again") from cause
+        self._until_first(lambda: self._apply(runner, start, to, work), OVERTAKEN)
 
     def row(self, table: TableSchema[R], key: Key) -> R | None:
         found = self.table(table)
@@ -152,36 +161,12 @@ class PostgresStore:
         return ask(self._connections, sql, args, timeout_s)
 
     def note(self, runner: str, note: RunnerNote) -> None:
-        partitions = json.encode(sorted(note.partitions)).decode()
         with self._reading() as connection:
-            if note.state == "stopped" and note.failure is None:
-                connection.execute("DELETE FROM hw_workers WHERE runner = $1 AND worker = $2", [runner, note.worker])
-                return
-            failure = None if note.failure is None else without_nul(note.failure)
-            connection.execute(
-                "INSERT INTO hw_workers VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (runner, worker) DO UPDATE SET"
-                " state = excluded.state, failure = excluded.failure, heartbeat = excluded.heartbeat,"
-                " partitions = excluded.partitions",
-                [runner, note.worker, note.state, failure, note.heartbeat, partitions],
-            )
+            write_note(connection, runner, note)
 
     def notes(self, runner: str) -> list[RunnerNote]:
         with self._reading() as connection:
-            rows = connection.execute(
-                "SELECT worker, state, failure, heartbeat, partitions FROM hw_workers WHERE runner = $1"
-                " ORDER BY heartbeat DESC",
-                [runner],
-            ).fetchall()
-        return [
-            RunnerNote(
-                worker,
-                state,
-                None if failure is None else with_nul(failure),
-                heartbeat,
-                frozenset(json.decode(partitions, type=list[TopicPartition])),
-            )
-            for worker, state, failure, heartbeat, partitions in rows
-        ]
+            return read_notes(connection, runner)
 
     def close(self) -> None:
         self._connections.close()
@@ -205,10 +190,38 @@ class PostgresStore:
             with translated(self._place):
                 refuse_stale(runner, start, to, locked_positions(connection, runner, to))
             loading = PostgresLoading(connection, self.table, self._place)
-            work(loading)
+            with cursors_watched(connection, self._place):
+                work(loading)
             with translated(self._place):
                 loading.refuse_overtaken()
                 write_positions(connection, runner, start, to)
+                if not moves(start, to):
+                    connection.execute("SET LOCAL synchronous_commit = on")
+
+    def _switch(self, switch: Switch, work: Callable[[PostgresLoading], None]) -> None:
+        with self._defining() as connection:
+            with translated(self._place):
+                check_switch(connection, switch, self._place)
+            loading = PostgresLoading(connection, self.table, self._place)
+            work(loading)
+            with translated(self._place):
+                loading.refuse_overtaken()
+                carry_out(connection, switch, self._place)
+
+    def _until_first(self, attempt: Callable[[], None], again: tuple[type[psycopg.Error], ...]) -> None:
+        """Makes attempts until no other transaction is in the way. Arguments: again: errors that say that one was."""
+        cause: Exception = Overtaken()
+        for _ in range(ATTEMPTS):
+            try:
+                attempt()
+                return
+            except Overtaken as error:
+                cause = error
+            except Unavailable as error:
+                if not isinstance(error.__cause__, again):
+                    raise
+                cause = error
+        raise Unavailable(f"{self._place}: others were first {ATTEMPTS} times; it is tried again") from cause
 
     def _make_schema(self) -> None:
         with self._reading() as connection:
@@ -241,26 +254,13 @@ class PostgresStore:
             else:
                 refuse_another_runner(schema, self._place, runner, stored[0])
                 refuse_changed_shape(schema, stored[1])
-            self._show(connection, table)
+            match_indexes(connection, schema)
+            shown = connection.execute("SELECT 1 FROM hw_views WHERE name = $1", [schema.name]).fetchone()
+            if shown is None:
+                show(connection, schema.name, schema.version, table.columns.names)
         except (errors.ProgrammingError, errors.NotSupportedError) as error:
             raise Misuse(f"{schema.title} cannot be made in {self._place}: {error.diag.message_primary}") from error
         return table
-
-    def _show(self, connection: Connection, table: PostgresTable) -> None:
-        """Lets the view of the table's name show this version."""
-        named = [table.schema.name, table.schema.version]
-        shown = connection.execute("SELECT version FROM hw_views WHERE name = $1", named[:1]).fetchone()
-        if shown == (table.schema.version,):
-            return
-        try:
-            with connection.transaction():  # keeps who may read the view
-                connection.execute(f"CREATE OR REPLACE {table.view}")
-        except errors.InvalidTableDefinition:  # other columns
-            connection.execute(f"DROP VIEW {quoted(table.schema.name)}")
-            connection.execute(f"CREATE {table.view}")
-        connection.execute(
-            "INSERT INTO hw_views VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET version = excluded.version", named
-        )
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

@@ -177,7 +177,7 @@ def array(texts: Iterable[str | None]) -> str:
     texts = list(texts)
     if None in texts:
         return "{" + ",".join("NULL" if text is None else f'"{_escaped(text)}"' for text in texts) + "}"
-    return '{"' + _escaped(NUL.join(texts)).replace(NUL, '","') + '"}' if texts else "{}"  # type: ignore[arg-type]
+    return '{"' + _escaped(NUL.join(texts)).replace(NUL, '","') + '"}' if texts else "{}"  # type: ignore[arg-type] # no None
 
 
 def _escaped(text: str) -> str:
@@ -221,15 +221,15 @@ class PostgresColumns:
         if not rows:
             return []
         try:
-            return list(map(self._row, *map(self._decode, self.cells, zip(*rows, strict=True))))
+            return list(map(self._row, *map(self._decode, range(len(self.cells)), zip(*rows, strict=True))))
         except (ValueError, TypeError, ArithmeticError) as error:
             raise Misuse(f"a row of {self._title} is not what headwater wrote: {error}") from error
 
-    def _decode(self, cell: PostgresCell, values: Sequence[Any]) -> Iterable[Any]:
-        decode = cell.decode
+    def _decode(self, index: int, values: Sequence[Any]) -> Iterable[Any]:
+        decode = self.cells[index].decode
         if decode is None:
             return values
-        if None in values:
+        if self.optional(index):
             return [None if value is None else decode(value) for value in values]
         return map(decode, values)
 

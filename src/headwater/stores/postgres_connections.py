@@ -2,7 +2,8 @@
 
 Each connection writes with `synchronous_commit=off`: a commit does not wait for the disk. After a crash of the server
 the last commits may be gone, but whole and in order, so rows and positions fall back together and the events are
-applied again from the log. The server notices a client that has vanished (TCP keep-alive) and lets go of its locks.
+applied again from the log. (One that moves no position would be gone unnoticed, so it waits.) The server notices a
+client that has vanished (TCP keep-alive) and lets go of its locks.
 """
 
 from __future__ import annotations
@@ -152,6 +153,23 @@ def translated(place: str, sql: str | None = None) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise in_our_words(error, place, sql) from error
+
+
+@contextmanager
+def cursors_watched(connection: Connection, place: str) -> Iterator[None]:
+    """Around handlers that may use a cursor of the transaction. Raises: Unavailable: what has failed was the server and
+    not the handler. Misuse: the handler has ended the transaction."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, psycopg.OperationalError):
+            cause = cause.__cause__
+        if cause is None or isinstance(error, Unavailable):
+            raise
+        raise in_our_words(cause, place, None) from cause
+    if connection.info.transaction_status != TransactionStatus.INTRANS:
+        raise Misuse(f"a handler has ended the transaction of {place}: leave COMMIT and ROLLBACK to headwater")
 
 
 def in_our_words(error: psycopg.Error, place: str, sql: str | None) -> HeadwaterError:

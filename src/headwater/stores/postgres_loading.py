@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
+from psycopg import Cursor
+
 from headwater.log.port import Positions, TopicPartition
 from headwater.stores.port import Key, StaleRunner, TableSchema, key_of_row
 from headwater.stores.postgres_cells import array
@@ -25,6 +27,10 @@ class PostgresLoading:
         self._connection, self._table, self._place = connection, table, place
         self._locked: dict[PostgresTable, set[Key]] = {}
         self._absent: dict[PostgresTable, set[Key]] = {}
+
+    def own_cursor(self) -> Cursor[Any]:
+        """For statements of a handler's own, in the transaction, with `%s` for values."""
+        return Cursor(self._connection)
 
     def load(self, table: TableSchema[R], keys: Collection[Key]) -> dict[Key, R]:
         found, locked, absent = self._known(table)

@@ -15,7 +15,8 @@ from psycopg import Connection
 
 from headwater.errors import Misuse
 from headwater.stores.cells import refuse_bad_keys
-from headwater.stores.port import Key, TableSchema, key_of_row
+from headwater.stores.indexes import compared, new_name
+from headwater.stores.port import Key, TableSchema, key_of_row, refuse_other_keys
 from headwater.stores.postgres_cells import PostgresColumns
 
 LONGEST_NAME_BYTES = 63
@@ -48,6 +49,17 @@ def table_name(name: str, version: int) -> str:
     return quoted(name[: LONGEST_NAME_BYTES - len(tail)] + tail)
 
 
+def match_indexes(connection: Connection[Any], schema: TableSchema[Any]) -> None:
+    """Makes the indexes that a table declares, and drops those that it declares no more."""
+    table = table_name(schema.name, schema.version)
+    named = "SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE indrelid = to_regclass($1)"
+    missing, extra = compared(schema.indexes, [name for (name,) in connection.execute(named, [table]).fetchall()])
+    for name in extra:
+        connection.execute(f"DROP INDEX {quoted(name)}")
+    for index in missing:
+        connection.execute(f"CREATE INDEX {new_name(index)} ON {table} ({', '.join(map(quoted, index))})")
+
+
 class PostgresTable:
     """The SQL of one table. Raises: Misuse: its key or a column's name cannot be."""
 
@@ -74,7 +86,7 @@ class PostgresTable:
         rows += f" ORDER BY {keys} ON CONFLICT ({keys}) DO "
         self._select = f"SELECT {listed} FROM {self.table}"
         self._lock = (
-            f"SELECT {', '.join(f't.{quoted(n)}' for n in names)} FROM {self.table} AS t"
+            f"SELECT {', '.join(map(self._read, range(len(names))))} FROM {self.table} AS t"
             f" {among} ORDER BY {ordered} FOR UPDATE OF t"
         )
         self._find = f"SELECT 1 FROM {self.table} AS t {among} LIMIT 1"
@@ -94,11 +106,6 @@ class PostgresTable:
         )
         keys = ", ".join(map(quoted, self.schema.key))
         return f"CREATE TABLE {self.table} ({columns}, PRIMARY KEY ({keys})) WITH (fillfactor = 80)"
-
-    @property
-    def view(self) -> str:
-        """What the view of the table's name shows."""
-        return f"VIEW {quoted(self.schema.name)} AS {self._select}"
 
     def load(self, connection: Connection[Any], keys: Collection[Key]) -> dict[Key, Any]:
         """The rows of those keys that exist, locked until the transaction ends."""
@@ -162,6 +169,11 @@ class PostgresTable:
     def _unnested(self, indexes: Sequence[int]) -> str:
         return "unnest(" + ", ".join(self._array(i, n) for n, i in enumerate(indexes, 1)) + ")"
 
+    def _read(self, index: int) -> str:
+        """A column of many rows. Whole numbers of any size come as text: a Decimal is a longer way to an int."""
+        text = "::text" if self.columns.cells[index].decode is int else ""
+        return f"t.{quoted(self.columns.names[index])}{text}"
+
     def _array(self, index: int, number: int) -> str:
         return f"${number}::{self._type(index)}[]"
 
@@ -179,9 +191,7 @@ class PostgresTable:
         ]
 
     def _key_arrays(self, keys: Collection[Key]) -> list[str]:
-        for key in keys:
-            if not isinstance(key, tuple) or len(key) != len(self._key):
-                raise Misuse(f"{key!r} is no key of {self.schema.title}: give {', '.join(self.schema.key)}")
+        refuse_other_keys(self.schema, keys)
         columns = zip(*keys, strict=True)
         return [self.columns.encode(index, column) for index, column in zip(self._key, columns, strict=True)]
 

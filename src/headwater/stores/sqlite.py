@@ -9,7 +9,7 @@ fsync; after a power cut the last commits may be gone, but whole and in order, s
 together and the events are applied again from the log, which is what keeps the data (and is written with
 FULL). The file needs no backup.
 
-A table is kept per version as `<name>_v<version>`; a view `<name>` shows the version that was opened last.
+A table is kept per version as `<name>_v<version>`; a view `<name>` shows one of them (see `sqlite_switching`).
 Other programs (sqlite3, Datasette) can read `<name>_v<version>`; what compares or sorts decimals, the view
 included, needs the collation that only headwater's connections have, and says so there.
 """
@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
@@ -28,7 +28,7 @@ from msgspec import json
 
 from headwater.errors import Misuse, Unavailable
 from headwater.log.port import Positions, TopicPartition
-from headwater.stores.cells import argument, utc_text
+from headwater.stores.cells import utc_text
 from headwater.stores.port import (
     Answer,
     Key,
@@ -39,28 +39,30 @@ from headwater.stores.port import (
     refuse_stale,
 )
 from headwater.stores.sqlite_files import (
-    Connection,
     FileReaders,
     OneConnection,
     Readers,
-    TimeLimit,
     connect,
+    cursors_watched,
     translated,
 )
+from headwater.stores.sqlite_loading import SqliteLoading
+from headwater.stores.sqlite_queries import ask
+from headwater.stores.sqlite_switching import carry_out, check_switch, columns_of, show, shown_by
 from headwater.stores.sqlite_tables import (
     SCHEMA,
     SqliteTable,
+    match_indexes,
     quoted,
     stored_positions,
     stored_shape,
     stored_view,
     table_name,
 )
+from headwater.stores.switching import Shown, Switch
 
 R = TypeVar("R")
 MEMORY = ":memory:"
-FIRST_ROWS = 500
-"""So many are fetched at once; an answer of fewer does not keep a connection."""
 
 
 class SqliteStore:
@@ -118,6 +120,23 @@ class SqliteStore:
             for table in ("hw_tables", "hw_positions", "hw_code"):
                 connection.execute(f"DELETE FROM {table} WHERE runner = ?", (runner,))
 
+    def shown(self, name: str) -> Shown | None:
+        with self._reading() as connection:
+            return shown_by(connection, name)
+
+    def switch(self, switch: Switch, work: Callable[[SqliteLoading], None]) -> None:
+        with self._transaction() as connection:
+            with translated(self._path):
+                check_switch(connection, switch, self._path)
+            work(SqliteLoading(connection, self.table, self._path))
+            with translated(self._path):
+                carry_out(connection, switch, self._path)
+
+    def scan(self, name: str, version: int) -> Answer:
+        with self._reading() as connection:
+            columns = columns_of(connection, name, version, self._path)[1]
+        return self.query(f"SELECT {', '.join(map(quoted, columns))} FROM {table_name(name, version)}")
+
     def positions(self, runner: str) -> dict[TopicPartition, int]:
         with self._reading() as connection:
             return stored_positions(connection, runner)
@@ -127,7 +146,8 @@ class SqliteStore:
             with translated(self._path):
                 stored = stored_positions(connection, runner)
             refuse_stale(runner, start, to, stored)
-            work(SqliteLoading(connection, self.table, self._path))
+            with cursors_watched(connection, self._path):
+                work(SqliteLoading(connection, self.table, self._path))
             with translated(self._path):
                 connection.executemany(
                     "INSERT INTO hw_positions VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET next = excluded.next",
@@ -155,46 +175,7 @@ class SqliteStore:
     def query(
         self, sql: str, args: Sequence[object] | Mapping[str, object] = (), *, timeout_s: float | None = None
     ) -> Answer:
-        values: Any = (
-            {name: argument(value) for name, value in args.items()}
-            if isinstance(args, Mapping)
-            else [argument(value) for value in args]
-        )
-        streams = self._readers.streams
-        connection = self._readers.take()
-        limit = TimeLimit(connection, timeout_s)
-        kept = False
-        try:
-            with translated(self._path, sql), limit:
-                cursor = connection.execute(sql, values)
-                first = cursor.fetchmany(FIRST_ROWS) if streams else cursor.fetchall()
-            if cursor.description is None:
-                raise Misuse("a query is one SELECT statement")
-            columns = tuple(column[0] for column in cursor.description)
-            kept = streams and len(first) == FIRST_ROWS
-        finally:
-            if not kept:
-                limit.lift()
-                self._readers.give(connection)
-        return Answer(columns, self._streamed(sql, first, cursor, connection, limit) if kept else iter(first))
-
-    def _streamed(
-        self,
-        sql: str,
-        first: list[tuple[Any, ...]],
-        cursor: sqlite3.Cursor,
-        connection: Connection,
-        limit: TimeLimit,
-    ) -> Iterator[tuple[Any, ...]]:
-        try:
-            yield from first
-            with translated(self._path, sql), limit:
-                while rows := cursor.fetchmany(FIRST_ROWS):
-                    yield from rows
-        finally:
-            cursor.close()
-            limit.lift()
-            self._readers.give(connection)
+        return ask(self._readers, self._path, sql, args, timeout_s)
 
     def note(self, runner: str, note: RunnerNote) -> None:
         partitions = json.encode(sorted(note.partitions)).decode()
@@ -256,9 +237,9 @@ class SqliteStore:
         else:
             refuse_another_runner(schema, self._path, runner, stored[0])
             refuse_changed_shape(schema, stored[1])
-        if stored_view(connection, schema.name) != table.view:
-            connection.execute(f"DROP VIEW IF EXISTS {quoted(schema.name)}")
-            connection.execute(table.view)
+        match_indexes(connection, schema)
+        if stored_view(connection, schema.name) is None:
+            show(connection, schema.name, schema.version, table.columns.names)
         return table
 
     @contextmanager
@@ -289,24 +270,3 @@ class SqliteStore:
                 yield connection
         finally:
             self._readers.give(connection)
-
-
-class SqliteLoading:
-    """`Loading` on the writing connection."""
-
-    def __init__(
-        self, connection: sqlite3.Connection, table: Callable[[TableSchema[Any]], SqliteTable], path: str
-    ) -> None:
-        self._connection, self._table, self._path = connection, table, path
-
-    def load(self, table: TableSchema[R], keys: Collection[Key]) -> dict[Key, R]:
-        with translated(self._path):
-            return self._table(table).load(self._connection, keys)
-
-    def save(self, table: TableSchema[R], rows: Collection[R]) -> None:
-        with translated(self._path):
-            self._table(table).save(self._connection, rows)
-
-    def delete(self, table: TableSchema[Any], keys: Collection[Key]) -> None:
-        with translated(self._path):
-            self._table(table).delete(self._connection, keys)

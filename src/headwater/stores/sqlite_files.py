@@ -13,19 +13,25 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, TypeVar
 from urllib.parse import quote
 
 from headwater.errors import HeadwaterError, Misuse, Unavailable
 from headwater.stores.decimals import teach
 from headwater.stores.port import word_of_sql
 
+E = TypeVar("E", bound=BaseException)
 APPLICATION = 0x68775354  # "hwST" in the file's header: this file is a store of headwater
 FORMAT = 1
 KEPT_READERS = 8
 STEPS = 20_000
 """Of SQLite's machine, after which a statement is asked whether it goes on: some hundred microseconds."""
 REFUSALS = ("not authorized", "cannot modify")  # the latter: a read model is a view
+OF_THE_FILE = frozenset(
+    {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT}
+)
+"""Codes of errors that are nobody's mistake."""
+
 READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
 DESCRIBING = frozenset({"table_info", "table_xinfo", "table_list", "index_list", "index_info"})
 
@@ -39,6 +45,7 @@ def connect(path: str, busy_s: float) -> Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA cache_size = -65536")
         connection.execute("PRAGMA wal_autocheckpoint = 4000")
+        connection.execute("PRAGMA legacy_alter_table = ON")  # renaming a table leaves views as they are
         _claim(connection, path)
         failing.pop_all()
         return connection
@@ -225,6 +232,29 @@ def translated(path: str, sql: str | None = None) -> Iterator[None]:
         raise in_our_words(error, path, sql) from error
     except (OverflowError, UnicodeEncodeError) as error:  # while values are bound
         raise Misuse(f"a value cannot be kept in {path}: {error}") from error
+
+
+@contextmanager
+def cursors_watched(connection: sqlite3.Connection, path: str) -> Iterator[None]:
+    """Around handlers that may use a cursor of the transaction. Raises: Unavailable: what has failed was the file and
+    not the handler. Misuse: the handler has ended the transaction."""
+    try:
+        yield
+    except Exception as error:
+        cause = first_cause(error, sqlite3.OperationalError)
+        if cause is not None and getattr(cause, "sqlite_errorcode", 0) & 0xFF in OF_THE_FILE:
+            raise in_our_words(cause, path, None) from cause
+        raise
+    if not connection.in_transaction:
+        raise Misuse(f"a handler has ended the transaction of {path}: leave COMMIT and ROLLBACK to headwater")
+
+
+def first_cause(error: BaseException, kind: type[E]) -> E | None:
+    """The error of this kind that another one comes from, if any."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, kind):
+        found = found.__cause__
+    return found
 
 
 def in_our_words(error: sqlite3.Error, path: str, sql: str | None) -> HeadwaterError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,7 +13,8 @@ from msgspec import json
 from headwater.errors import Misuse
 from headwater.log.port import TopicPartition
 from headwater.stores.cells import Columns, refuse_bad_keys
-from headwater.stores.port import Key, TableSchema, key_of_row
+from headwater.stores.indexes import compared, new_name
+from headwater.stores.port import Key, TableSchema, key_of_row, refuse_other_keys
 
 R = TypeVar("R")
 
@@ -54,6 +56,25 @@ def stored_shape(connection: sqlite3.Connection, schema: TableSchema[Any]) -> tu
     return None if found is None else (found[0], json.decode(found[1], type=dict[str, str]))
 
 
+def match_indexes(connection: sqlite3.Connection, schema: TableSchema[Any]) -> None:
+    """Makes the indexes that a table declares, and drops those that it declares no more."""
+    named = "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = ?"
+    names = [name for (name,) in connection.execute(named, (f"{schema.name}_v{schema.version}",))]
+    missing, extra = compared(schema.indexes, names)
+    for name in extra:
+        connection.execute(f"DROP INDEX {quoted(name)}")
+    for index in missing:
+        table, listed = table_name(schema.name, schema.version), ", ".join(map(quoted, index))
+        connection.execute(f"CREATE INDEX {quoted(new_name(index))} ON {table} ({listed})")
+
+
+def statement_size(keys: int) -> int:
+    """How many keys a statement asks for that is to find so many. The sizes are few, so that SQLite knows the statement
+    already, and at most an eighth of the keys is asked for twice."""
+    step = 1 << max(0, keys.bit_length() - 4)
+    return -(-keys // step) * step
+
+
 class SqliteTable:
     """The SQL of one table. Arguments: schema; variables: how many parameters a statement may have."""
 
@@ -86,22 +107,15 @@ class SqliteTable:
         tail = "" if only == "INTEGER" else " WITHOUT ROWID"
         return f"CREATE TABLE IF NOT EXISTS {self.table} ({columns}, PRIMARY KEY ({keys})){tail}"
 
-    @property
-    def view(self) -> str:
-        """CREATE VIEW: lets queries find this version by the table's name."""
-        listed = ", ".join(map(quoted, self.columns.names))
-        return f"CREATE VIEW {quoted(self.schema.name)} AS SELECT {listed} FROM {self.table}"
-
     def load(self, connection: sqlite3.Connection, keys: Collection[Key]) -> dict[Key, Any]:
         """The rows of those keys that exist."""
         found: dict[Key, Any] = {}
         cells = self._key_cells(keys)
         for start in range(0, len(cells), self._largest):
             part = cells[start : start + self._largest]
-            size = 1 << (len(part) - 1).bit_length()  # few sizes, so that SQLite knows the statement already
-            part += part[-1:] * (size - len(part))
-            values = [value for key in part for value in key]
-            rows = self.columns.decode(connection.execute(self._select + self._where(size), values).fetchall())
+            part += part[-1:] * (statement_size(len(part)) - len(part))
+            values = list(chain.from_iterable(part))
+            rows = self.columns.decode(connection.execute(self._select + self._where(len(part)), values).fetchall())
             found.update(zip(key_of_row(self.schema, rows), rows, strict=True))
         return found
 
@@ -142,9 +156,7 @@ class SqliteTable:
     def _key_cells(self, keys: Collection[Key]) -> list[tuple[Any, ...]]:
         if not keys:
             return []
-        for key in keys:
-            if not isinstance(key, tuple) or len(key) != len(self._key):
-                raise Misuse(f"{key!r} is no key of {self.schema.title}: give {', '.join(self.schema.key)}")
+        refuse_other_keys(self.schema, keys)
         return list(self.columns.encode(zip(*keys, strict=True), self._key))
 
     def _index(self, name: str) -> int:
