@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from headwater.client.desk import Desk
 from headwater.client.dispatching import Parcel
+from headwater.client.following import steps_awaited
 from headwater.client.read_models import After, ReadModels, Wanted
 from headwater.client.receipts import Appending, Pending, Receipt, Sending, receipt_of
 from headwater.client.requests import OWNER_CHECK_S, reverting, sending_many, state_of
@@ -21,6 +23,9 @@ from headwater.messages.declare import Command, Event, State
 from headwater.messages.envelope import Recorded
 from headwater.owners.replies import Reply
 from headwater.projections.waiting import FIRST_LOOK_S, LAST_LOOK_S
+from headwater.stores.typed import rows_as
+from headwater.views.changes import MOST_REPLAYED, Changes
+from headwater.views.moments import Estimate, moment_of, some_moment
 
 A = TypeVar("A", bound=Aggregate[Any])
 E = TypeVar("E", bound=Event)
@@ -156,11 +161,41 @@ class AsyncShop:
         return await asyncio.to_thread(self._models.rows, model, equal)
 
     async def query(
-        self, sql: str, *arguments: Any, into: type[T], after: After = None, timeout_s: float = TIMEOUT_S
+        self,
+        sql: str,
+        *arguments: Any,
+        into: type[T],
+        after: After = None,
+        as_of: datetime | str | None = None,
+        known_at: datetime | None = None,
+        most_replayed: int = MOST_REPLAYED,
+        timeout_s: float = TIMEOUT_S,
     ) -> list[T]:
         """See `Shop.query`."""
+        moment = moment_of(as_of, known_at, after)
+        if moment is not None:
+            answer = await asyncio.to_thread(self._models.past, sql, arguments, moment, timeout_s, most_replayed)
+            return list(rows_as(answer, into))
         await self._reached(self._models.wanted(sql, after), timeout_s)
         return await asyncio.to_thread(self._models.query, sql, arguments, into, timeout_s)
+
+    async def estimate(
+        self, sql: str, *, as_of: datetime | str | None = None, known_at: datetime | None = None
+    ) -> Estimate:
+        """See `Shop.estimate`."""
+        return await asyncio.to_thread(self._models.estimate, sql, some_moment(as_of, known_at))
+
+    def follow(
+        self,
+        sql: str,
+        *arguments: Any,
+        into: type[T],
+        since: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+        most_replayed: int = MOST_REPLAYED,
+    ) -> AsyncIterator[Changes[T]]:
+        """See `Shop.follow`. All that waits for it is one thread for each query."""
+        return steps_awaited(partial(self._models.follow, sql, arguments, into, since, timeout_s, most_replayed))
 
     async def lag(self) -> Mapping[str, int]:
         """See `Shop.lag`."""

@@ -20,9 +20,9 @@ from headwater.entities.aggregate import Aggregate
 from headwater.entities.behaviour import Behaviour
 from headwater.entities.travel import Moment, as_known_at, as_of, at_version
 from headwater.environment import Environment
-from headwater.errors import Misuse, NotFound, Unknown
+from headwater.errors import HeadwaterError, Misuse, NotFound, Unknown
 from headwater.log.port import Log, TopicPartition
-from headwater.log.topology import Topology, events_topic
+from headwater.log.topology import Topology, commands_topic, events_topic
 from headwater.messages.builtin import Append, Get, Reverted
 from headwater.messages.declare import Command, Event, key_of
 from headwater.messages.envelope import Recorded
@@ -55,7 +55,7 @@ class Desk:
         environment: Environment,
     ) -> None:
         self.log, self.topology, self.behaviours, self.environment = log, topology, behaviours, environment
-        self._owners, self._post = owners, post
+        self._owners, self._post, self._tracing = owners, post, environment.tracing
         self._dispatcher = Dispatcher(log, owners, post, source)
         self._codecs: dict[type, JsonCodec[Any]] = {}
         self._seen: dict[TopicPartition, int] = {}
@@ -106,6 +106,14 @@ class Desk:
             actor=sending.actor,
             source=sending.source,
         )
+        if self._tracing is not None:
+            attributes = {
+                "messaging.operation.type": "send",
+                "messaging.destination.name": commands_topic(entity),
+                "messaging.message.id": command_id,
+            }
+            pending.span = self._tracing.begin(f"send {type(command).__hw__.wire_name}", "producer", None, attributes)
+            arrived.traceparent = pending.span.traceparent
         return Parcel(entity, arrived, pending, sending)
 
     def dispatch(self, parcels: Sequence[Parcel]) -> None:
@@ -117,12 +125,23 @@ class Desk:
         self._dispatcher.hand_over(parcel)
 
     def finish(self, pending: Pending, waited_s: float) -> Reply:
-        """The reply of a pending that was waited for. Raises: what the command was answered with, Unknown,
-        Unavailable when its owner is gone."""
+        """As `outcome`. Raises: what the command was answered with."""
+        outcome = self.outcome(pending, waited_s)
+        if isinstance(outcome, HeadwaterError):
+            try:
+                raise outcome
+            finally:
+                del outcome  # it refers to this frame, which would refer to it: work for the garbage collector
+        return outcome
+
+    def outcome(self, pending: Pending, waited_s: float) -> Reply | HeadwaterError:
+        """The reply of a pending that was waited for, or what the command was answered with instead: Unknown where
+        there is no answer, Unavailable when its owner is gone."""
         self.give_up(pending, waited_s)
-        reply = pending.reply()
-        self._note(reply)
-        return reply
+        outcome = pending.outcome()
+        if not isinstance(outcome, HeadwaterError):
+            self._note(outcome)
+        return outcome
 
     def give_up(self, pending: Pending, waited_s: float) -> None:
         """Waits no longer: without an answer up to now, what became of the command is Unknown."""
@@ -194,7 +213,7 @@ class Desk:
         for event in events:
             if type(event) is not Reverted and key_of(event) != entity_id:
                 raise Misuse(f"{type(event).__name__} carries the key {key_of(event)!r}, not {entity_id!r}")
-            raws.append(msgspec.Raw(behaviour.events.encode(event, None)))
+            raws.append(msgspec.Raw(behaviour.json.encode(event, None)))
         return self.pack(Sending(Append(events=raws), **rest), target=(behaviour.entity, entity_id))
 
     # --- inside

@@ -6,7 +6,8 @@ is closed while there are commands on the other:
 
     direct ──(turned away, and none is direct any more)──► travelling ──(all are answered)──► direct
 
-What comes while the way is being changed waits behind those that were turned away.
+What comes while the way is being changed waits behind those that were turned away. What is on its way to the owner then
+is turned away, too, even where the owner could take it again by the time that it gets there.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from headwater.client.travelling import CLOSED, Post
 from headwater.errors import HeadwaterError, Unavailable
 from headwater.log.port import Fenced, Log, NewRecord
 from headwater.log.topology import commands_topic
-from headwater.messages.envelope import command_headers
-from headwater.owners.arriving import Arrived, source_text
+from headwater.messages.envelope import command_headers, first_command_headers
+from headwater.owners.arriving import Arrived, NotMine, source_text
 from headwater.owners.door import Signal
-from headwater.owners.owner import NotMine, Owner
+from headwater.owners.owner import Owner
 from headwater.owners.replies import Reply
 
 
@@ -67,7 +68,7 @@ class Dispatcher:
 
     def __init__(self, log: Log, owners: Mapping[str, Owner], post: Post, source: str) -> None:
         self._owners = owners if log.embedded else {}
-        self._post, self._source = post, source
+        self._post, self._source, self._mine = post, source, ("hw_client", post.client)
         self._lock = threading.Lock()
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._given: deque[Parcel] = deque()
@@ -81,6 +82,9 @@ class Dispatcher:
         or already."""
         if self._closed:
             refuse(parcels)
+            return
+        if not self._owners:
+            self._send(parcels)
             return
         direct: dict[str, list[Arrived]] = {}
         travelling: list[Parcel] = []
@@ -97,6 +101,7 @@ class Dispatcher:
                 if lane.straight and owner.owns(partition):
                     lane.direct += 1
                     parcel.arrived.answer = self._answer_of(parcel, lane)
+                    parcel.arrived.turned_away = lane.turned_away
                     direct.setdefault(parcel.entity, []).append(parcel.arrived)
                 else:
                     lane.behind.append(parcel)
@@ -131,6 +136,7 @@ class Dispatcher:
             # An owner that lost the partition has written nothing: the command travels to the new one.
             away = isinstance(result, Fenced) or (isinstance(result, NotMine) and result.stopped is None)
             parcel.arrived.answer = None  # it refers to this function: without this, both would live on
+            parcel.arrived.turned_away = ()
             with self._lock:
                 lane.direct -= 1
                 if away:
@@ -173,17 +179,23 @@ class Dispatcher:
 
     def _record(self, parcel: Parcel) -> NewRecord:
         arrived, sending = parcel.arrived, parcel.sending
-        headers = command_headers(
-            id=arrived.id,
-            source=self._source,
-            type=type(sending.command).__hw__.wire_name,
-            subject=arrived.key.decode(),
-            time=sending.time,
-            actor=sending.actor,
-            hw_client=self._post.client,
-            hw_expected=sending.expected_version,
-            hw_source=None if sending.source is None else source_text(sending.source),
-        )
+        kind = type(sending.command).__hw__.wire_name
+        if arrived.traceparent is None and sending.plain:
+            headers = first_command_headers(arrived.id, self._source, kind, arrived.key)
+            headers.append(self._mine)
+        else:
+            headers = command_headers(
+                id=arrived.id,
+                source=self._source,
+                type=kind,
+                subject=arrived.key.decode(),
+                time=sending.time,
+                actor=sending.actor,
+                hw_client=self._post.client,
+                hw_expected=sending.expected_version,
+                hw_source=None if sending.source is None else source_text(sending.source),
+                extra=() if arrived.traceparent is None else [("traceparent", arrived.traceparent)],
+            )
         return NewRecord(commands_topic(parcel.entity), arrived.partition, arrived.key, arrived.value, headers)
 
     # --- the thread

@@ -7,8 +7,8 @@ looks at the positions in the store, and makes or changes no table there: its ap
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from headwater.client.receipts import Receipt
 from headwater.entities.behaviour import Behaviour
@@ -22,11 +22,18 @@ from headwater.projections.declare import Projection
 from headwater.projections.entity_table import aggregate_tables
 from headwater.projections.read_model import ReadModel, read_models_of
 from headwater.projections.runner import ProjectionRunner
-from headwater.projections.waiting import health, reached, wait_until
-from headwater.readers.loop import ReadingLoop
-from headwater.stores.opening import open_store
+from headwater.projections.waiting import Progress, Watched, health, reached, refuse_held, wait_until
+from headwater.readers.loop import ReadingLoop, Status
+from headwater.readers.relaying import Relaying
+from headwater.schemas.topics import PLAIN, Codecs
+from headwater.stores.opening import StoreAddress, open_store
 from headwater.stores.port import Answer, Store, TableSchema
 from headwater.stores.typed import rows_as
+
+if TYPE_CHECKING:
+    from headwater.client.following import Following
+    from headwater.client.views import Views
+    from headwater.views.moments import Estimate, Moment
 
 R = TypeVar("R", bound=State)
 T = TypeVar("T")
@@ -37,14 +44,16 @@ After = Receipt | str | Sequence[Receipt] | None
 Wanted = Sequence[tuple[ReadModel, Positions]]
 """Read models, and how far each must have come."""
 
+OF_VIEWS = "only views can be asked how they were"
+
 VERSION = re.compile("_v[0-9]+$")
 """What follows a table's name where a query asks for one version of it."""
 
 
 class ReadModels:
-    """The projections of an app, and its aggregates as tables, in one store.
+    """The projections of an app, and its aggregates as tables, in one store; and its views, in their file.
 
-    Arguments: models; classes: projection or aggregate class -> its table and read model.
+    Arguments: classes: projection or aggregate class -> its table and read model; views: None: the app has none.
     """
 
     def __init__(
@@ -54,7 +63,9 @@ class ReadModels:
         topology: Topology,
         classes: Mapping[type, tuple[TableSchema[Any], ReadModel]],
         environment: Environment,
+        views: Views | None = None,
     ) -> None:
+        self._views = views
         self._store, self._log, self._topology, self._environment = store, log, topology, environment
         self._classes = classes
         self._models = list({model.runner: model for _, model in classes.values()}.values())
@@ -68,25 +79,28 @@ class ReadModels:
         behaviours: Sequence[Behaviour[Any]],
         log: Log,
         topology: Topology,
-        url: str,
+        url: StoreAddress,
         environment: Environment,
+        codecs: Codecs = PLAIN,
+        views: Views | None = None,
     ) -> ReadModels:
         """Opens the store.
 
         Raises: Misuse: two tables of one name, a store of another log. Unavailable: the store cannot be used.
         """
         classes: dict[type, tuple[TableSchema[Any], ReadModel]] = {}
-        models = read_models_of(app, projections)
+        models = read_models_of(app, projections, codecs)
         models += aggregate_tables(app, behaviours, models)
         for model in models:
             classes.update({table.row: (table, model) for table in model.tables})
+        refuse_one_name(classes.values(), [] if views is None else views.names)
         store = open_store(url)
         try:
             store.bind(log.id)
         except BaseException:
             store.close()
             raise
-        return cls(store, log, topology, classes, environment)
+        return cls(store, log, topology, classes, environment, views)
 
     @property
     def models(self) -> list[ReadModel]:
@@ -96,9 +110,26 @@ class ReadModels:
     def store(self) -> Store:
         return self._store
 
+    @property
+    def views(self) -> Views | None:
+        """None: the app has none."""
+        return self._views
+
+    @property
+    def _view_models(self) -> list[ReadModel]:
+        return [] if self._views is None else self._views.models
+
     def families(self) -> set[str]:
         """The entity types whose events feed some read model."""
-        return {entity for model in self._models for entity in model.families}
+        found = {entity for model in [*self._models, *self._view_models] for entity in model.families}
+        return found if self._views is None else found | self._views.families
+
+    @property
+    def notices(self) -> list[str]:
+        """What runners of this process have noticed that is no failure."""
+        return [text for runner, _ in self._runners.values() for text in runner.notices] + (
+            [] if self._views is None else self._views.notices
+        )
 
     def loops(self, worker: str) -> list[ReadingLoop]:
         """The loops that maintain the read models in this process, not yet started."""
@@ -106,6 +137,14 @@ class ReadModels:
             runner = ProjectionRunner(model, self._log, self._store, worker=worker, environment=self._environment)
             self._runners[model.runner] = (runner, runner.loop())
         return [loop for _, loop in self._runners.values()]
+
+    def view_loops(self, worker: str) -> list[ReadingLoop]:
+        """As `loops`, for the views."""
+        return [] if self._views is None else self._views.loops(worker)
+
+    def streams(self, worker: str) -> list[tuple[Relaying, ReadingLoop]]:
+        """What writes the streams of the views into topics, and what reads for it, not yet started."""
+        return [] if self._views is None else self._views.streams(worker)
 
     # --- waiting
 
@@ -126,13 +165,14 @@ class ReadModels:
             self._wait(model, part, timeout_s)
 
     def look(self, wanted: Wanted) -> bool:
-        """Whether all is reached by now. Raises: NotYet: nobody is alive who could bring it there."""
+        """Whether all is reached by now. Raises: NotYet: nobody is alive who could bring it there, or it is held."""
         for model, part in wanted:
-            if reached(self._store.positions(model.runner), part):
+            store, _, status = self._maintained(model)
+            positions = store.positions(model.runner)
+            if reached(positions, part):
+                refuse_held(store, model.runner, part, positions, model.title)
                 continue
-            _, loop = self._runners.get(model.runner, (None, None))
-            status = loop.status if loop is not None else None
-            state, _ = health(self._store.notes(model.runner), status, self._environment)
+            state, _ = health(store.notes(model.runner), status, self._environment)
             if state == "running":
                 return False
             self._wait(model, part, 0)
@@ -155,6 +195,8 @@ class ReadModels:
     def answer(self, sql: str, arguments: Sequence[object] = (), *, timeout_s: float | None = None) -> Answer:
         """The answer to SQL as columns and tuples. Raises: Misuse. Unavailable: a table is not there yet, or it took
         longer than `timeout_s`."""
+        if self._views is not None and self._views.named_in(sql):
+            return self._views.answer(sql, arguments, timeout_s)
         try:
             return self._store.query(sql, arguments, timeout_s=timeout_s)
         except Misuse:
@@ -162,11 +204,37 @@ class ReadModels:
                 self._store.rows(table, limit=0)  # says so if nobody has made it yet, or if its shape is another one
             raise
 
+    def follow(
+        self, sql: str, arguments: tuple[Any, ...], into: type[T], since: str | None, timeout_s: float, most: int
+    ) -> Following[T]:
+        """See `Shop.follow`."""
+        from headwater.client.following import Following
+
+        return Following(self._some_views("only views can be followed"), sql, arguments, into, since, timeout_s, most)
+
+    def past(
+        self, sql: str, arguments: Sequence[object], moment: Moment | str, timeout_s: float | None, most: int
+    ) -> Answer:
+        """The answer to SQL as it was. See `Shop.query`."""
+        return self._some_views(OF_VIEWS).past.answer(sql, arguments, moment, timeout_s, most)
+
+    def estimate(self, sql: str, moment: Moment | str) -> Estimate:
+        """See `Shop.estimate`."""
+        return self._some_views(OF_VIEWS).past.estimate(sql, moment)
+
+    def _some_views(self, why: str) -> Views:
+        """Raises: Misuse: the app has none."""
+        if self._views is None:
+            raise Misuse(f"{why}, and this app has none: hw.App(…, views=…)")
+        return self._views
+
     def lag(self) -> dict[str, int]:
         """Records still to read, per read model; a number of offsets, gaps included."""
-        return {model.title: self._lag(model) for model in self._models}
+        return {model.title: self._lag(model) for model in [*self._models, *self._view_models]}
 
     def close(self) -> None:
+        if self._views is not None:
+            self._views.close()
         for runner, _ in self._runners.values():
             runner.close()
         self._store.close()
@@ -179,11 +247,13 @@ class ReadModels:
             if topic.name in topics
             for p in range(topics[topic.name].partitions)
         ]
-        stored = self._store.positions(model.runner)
+        stored = self._maintained(model)[0].positions(model.runner)
         return sum(max(0, end - stored.get(tp, 0)) for tp, end in self._log.ends(partitions).items())
 
     def _named_in(self, sql: str) -> list[ReadModel]:
         """The read models that a query names; all, if it names none: it may reach them by another way."""
+        if self._views is not None and (views := self._views.named_in(sql)):
+            return views
         tables = self._tables_in(sql)
         return [model for model in self._models if not tables or any(table in tables for table in model.tables)]
 
@@ -203,18 +273,25 @@ class ReadModels:
         return {tp: position for tp, position in wanted.items() if tp.topic in topics}
 
     def _wait(self, model: ReadModel, part: Positions, timeout_s: float) -> None:
-        runner, loop = self._runners.get(model.runner, (None, None))
+        store, progress, status = self._maintained(model)
         wait_until(
-            self._store,
+            store,
             model.runner,
             part,
             timeout_s,
             log=self._log,
             title=model.title,
-            progress=runner.progress if runner is not None else None,
-            status=loop.status if loop is not None else None,
+            progress=progress,
+            status=status,
             environment=self._environment,
         )
+
+    def _maintained(self, model: ReadModel) -> tuple[Watched, Progress | None, Status | None]:
+        """What tells how far a read model is; and of its runner, if that runs here, what wakes and what it says."""
+        if self._views is not None and model in self._view_models:
+            return self._views.watched(model)
+        runner, loop = self._runners.get(model.runner, (None, None))
+        return self._store, None if runner is None else runner.progress, None if loop is None else loop.status
 
     def _positions_of(self, after: Receipt | str | Sequence[Receipt]) -> dict[TopicPartition, int]:
         """The positions of receipts or of a token. Raises: Misuse: they are of another log."""
@@ -232,3 +309,11 @@ class ReadModels:
     def _refuse_other(self, log_id: str, what: str) -> None:
         if log_id != self._log.id:
             raise Misuse(f"the {what} is of log {log_id}, not of this one ({self._log.id})")
+
+
+def refuse_one_name(classes: Iterable[tuple[TableSchema[Any], ReadModel]], views: Iterable[str]) -> None:
+    """Raises: Misuse: a view is called as a table is."""
+    tables = {table.name: model.title for table, model in classes}
+    for view in views:
+        if view.lower() in tables:
+            raise Misuse(f"view {view} has the name of the table of {tables[view.lower()]}: give it another")

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from headwater.entities.aggregate import Aggregate
+from headwater.environment import Span
 from headwater.errors import HeadwaterError
 from headwater.log.port import TopicPartition
 from headwater.log.topology import events_topic
@@ -38,6 +39,11 @@ class Sending(msgspec.Struct, frozen=True):
     time: datetime | None = None
     actor: str | None = None
     source: Source | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether there is nothing but a command, and maybe its id."""
+        return self.time is None and self.actor is None and self.expected_version is None and self.source is None
 
 
 class Appending(msgspec.Struct, frozen=True):
@@ -97,8 +103,9 @@ answered as often, in order."""
 class Pending(msgspec.Struct, eq=False):
     """A command under way. `settle` is called from any thread; the first call counts. `landed`, set before the
     command travels, is called then. `question` is what its answer will name, if it travels; `behind` waits for the
-    next answer to the same. One caller waits at a time. (The garbage collector has to see it: an error that it is
-    answered with refers to the frame in which it was raised, and that to the pending.)
+    next answer to the same; `span` follows the command from here to its answer. One caller waits at a time. (The
+    garbage collector has to see it: an error that it is answered with refers to the frame in which it was raised, and
+    that to the pending.)
     """
 
     command_id: str
@@ -106,6 +113,7 @@ class Pending(msgspec.Struct, eq=False):
     result: Reply | HeadwaterError | None = None
     landed: Callable[[Pending], object] | None = None
     behind: Pending | None = None
+    span: Span | None = None
     # Set by who waits: of many commands under way, most are answered before anybody does.
     _wake: Callable[[], object] | None = None
 
@@ -114,6 +122,8 @@ class Pending(msgspec.Struct, eq=False):
             return
         # In this order: who begins to wait meanwhile says how to be woken first and looks at the result then.
         self.result = result
+        if self.span is not None:
+            end_span(self.span, result)
         wake = self._wake
         if wake is not None:
             wake()
@@ -136,13 +146,17 @@ class Pending(msgspec.Struct, eq=False):
         if self.result is not None:
             wake()
 
-    def reply(self) -> Reply:
-        """The answer. Raises: what the command was answered with."""
+    def outcome(self) -> Reply | HeadwaterError:
+        """The answer, or the error that it was answered with."""
         result = self.result
         assert result is not None, "nobody asks for the answer before it is there"
         if isinstance(result, HeadwaterError):
-            raise result
-        error = result.error()
-        if error is not None:
-            raise error
-        return result
+            return result
+        return result if result.outcome == "accepted" else result.error() or result
+
+
+def end_span(span: Span, result: Reply | HeadwaterError) -> None:
+    if isinstance(result, HeadwaterError):
+        span.end(type(result).__name__, failed=True)
+    else:
+        span.end(result.outcome, failed=result.outcome == "failed")

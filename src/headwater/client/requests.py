@@ -13,7 +13,7 @@ from headwater.client.dispatching import Parcel
 from headwater.client.receipts import Appending, Sending
 from headwater.entities.aggregate import Aggregate
 from headwater.entities.behaviour import Behaviour
-from headwater.entities.travel import Moment
+from headwater.entities.travel import Moment, newest_version
 from headwater.errors import NotFound
 from headwater.messages.builtin import Reverted
 from headwater.messages.declare import Command
@@ -33,6 +33,13 @@ def ask(desk: Desk, parcel: Parcel, timeout_s: float) -> Reply:
 
 def finish(desk: Desk, parcel: Parcel, timeout_s: float) -> Reply:
     """Waits for the answer of a parcel that is under way. Raises: as `Shop.send`."""
+    wait(desk, parcel, timeout_s)
+    return desk.finish(parcel.pending, timeout_s)
+
+
+def wait(desk: Desk, parcel: Parcel, timeout_s: float) -> None:
+    """Until a parcel that is under way is answered or the time is up. Raises: Unavailable: nobody owns the entity type
+    any more."""
     waited = 0.0
     pending = parcel.pending
     while pending.result is None and waited < timeout_s:
@@ -41,7 +48,6 @@ def finish(desk: Desk, parcel: Parcel, timeout_s: float) -> Reply:
         waited += share
         if pending.result is None and waited < timeout_s:
             desk.check_owner(parcel.entity)
-    return desk.finish(pending, timeout_s)
 
 
 def sending_many(desk: Desk, commands: Iterable[Command | Sending | Appending], in_flight: int) -> Iterator[Parcel]:
@@ -83,4 +89,5 @@ def reverting(
         raise NotFound(behaviour.entity, entity_id)
     state = desk.past(behaviour, entity_id, Moment(at_version=to_version))
     event = Reverted(state=msgspec.Raw(behaviour.encode_state(state)), to_version=to_version)
-    return desk.append(behaviour, entity_id, [event], expected_version=len(history), actor=actor, command_id=command_id)
+    expected = newest_version(history)
+    return desk.append(behaviour, entity_id, [event], expected_version=expected, actor=actor, command_id=command_id)

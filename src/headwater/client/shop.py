@@ -7,14 +7,18 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from headwater.client.desk import Desk
+from headwater.client.following import steps_of
 from headwater.client.read_models import After, ReadModels
 from headwater.client.receipts import Appending, Receipt, Sending, receipt_of
-from headwater.client.requests import ask, finish, reverting, sending_many, state_of
+from headwater.client.requests import ask, reverting, sending_many, state_of, wait
 from headwater.entities.aggregate import Aggregate
 from headwater.entities.travel import Moment
 from headwater.errors import HeadwaterError, NotFound
 from headwater.messages.declare import Command, Event, State
 from headwater.messages.envelope import Recorded
+from headwater.stores.typed import rows_as
+from headwater.views.changes import MOST_REPLAYED, Changes
+from headwater.views.moments import Estimate, moment_of, some_moment
 
 A = TypeVar("A", bound=Aggregate[Any])
 E = TypeVar("E", bound=Event)
@@ -66,9 +70,12 @@ class Shop:
         desk = self._desk
         for parcel in sending_many(desk, commands, in_flight):
             try:
-                yield receipt_of(finish(desk, parcel, timeout_s), desk.log.id)
+                wait(desk, parcel, timeout_s)
             except HeadwaterError as error:
                 yield error
+                continue
+            outcome = desk.outcome(parcel.pending, timeout_s)
+            yield outcome if isinstance(outcome, HeadwaterError) else receipt_of(outcome, desk.log.id)
 
     def append(
         self,
@@ -98,7 +105,8 @@ class Shop:
     def outcome(
         self, aggregate: type[Aggregate[Any]], entity_id: str, command_id: str, *, timeout_s: float = TIMEOUT_S
     ) -> Receipt | None:
-        """What became of a command: its receipt, or None if it was never carried out.
+        """What became of a command: its receipt, or None if it was not carried out up to this question. Where nobody
+        confirmed that the log has it (`Undecided`), it may still be on its way to the log.
 
         Raises: Rejected: it was refused, with the refusal that it got.
         """
@@ -189,14 +197,55 @@ class Shop:
         return self._models.rows(model, equal)
 
     def query(
-        self, sql: str, *arguments: Any, into: type[T], after: After = None, timeout_s: float = TIMEOUT_S
+        self,
+        sql: str,
+        *arguments: Any,
+        into: type[T],
+        after: After = None,
+        as_of: datetime | str | None = None,
+        known_at: datetime | None = None,
+        most_replayed: int = MOST_REPLAYED,
+        timeout_s: float = TIMEOUT_S,
     ) -> list[T]:
         """Runs SQL over the read models' tables, read-only, each row as one `into`.
 
-        Raises: Misuse: the statement cannot run, or a row does not fit. NotYet: as `row`.
+        Arguments: as_of: of views alone, what the answer was: a time, at which the events that had happened by then
+        count, or a position that `follow` told; known_at: what had been recorded by a time; most_replayed: so many
+        records of the log may be read again for that (see `estimate`).
+        Raises: Misuse: the statement cannot run, a row does not fit, or more records would have to be read. NotYet: as
+        `row`.
         """
+        moment = moment_of(as_of, known_at, after)
+        if moment is not None:
+            return list(rows_as(self._models.past(sql, arguments, moment, timeout_s, most_replayed), into))
         self._models.wait(self._models.wanted(sql, after), timeout_s)
         return self._models.query(sql, arguments, into, timeout_s)
+
+    def estimate(self, sql: str, *, as_of: datetime | str | None = None, known_at: datetime | None = None) -> Estimate:
+        """What it costs to ask how a query was answered at a moment, see `query`. Raises: Misuse, Unavailable."""
+        return self._models.estimate(sql, some_moment(as_of, known_at))
+
+    def follow(
+        self,
+        sql: str,
+        *arguments: Any,
+        into: type[T],
+        since: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+        most_replayed: int = MOST_REPLAYED,
+    ) -> Iterator[Changes[T]]:
+        """The changes of a query over views, step by step, for ever: first all rows of its answer, then what each
+        commit of a view changes in it. A row that changed goes (weight below 0) and comes (above 0).
+
+        The rows of all steps so far, added up with their weights, are the answer at the position of the last one. Steps
+        may be skipped: who is slow is told of several commits in one. Nothing is read ahead of who iterates.
+
+        Arguments: since: the position of a step that was told: the first step is what has changed since. The answer at
+        that position is made again from the log; timeout_s: for each answer, and for how long no process may have the
+        views before it ends; most_replayed: so many records of the log may be read again for `since`.
+        Raises: Misuse: it cannot be followed, or more records would have to be read. Unavailable.
+        """
+        return steps_of(self._models.follow(sql, arguments, into, since, timeout_s, most_replayed))
 
     def lag(self) -> Mapping[str, int]:
         """Events still to apply, per read model."""

@@ -1,0 +1,276 @@
+"""From records to rows of DuckDB: the fields that a view uses, read straight from the JSON of a whole batch.
+
+    batch ─► Arrow (text), looked through ─► one `from_json` per event type ─► rows, of which some are doubtful
+    doubtful ─► the codec, one by one ─► rows again, or a trouble for the failure policy
+
+`from_json` is fast, reads decimals from their text without a float in between, and is lenient: what does not fit
+becomes NULL, a text becomes a number, and digits are rounded away without a word. So a row counts only if its text
+shows that nothing of this can have happened (see `doubts`); else the codec decides, which reads it as a projection
+would. What it takes is written anew in the usual form and read again. Nothing that a record holds fails its batch.
+
+The texts of a batch are looked through as one; only where something is found, each is looked at by itself. That needs
+no connection, so it is done while the batch before is worked on (see `Decode`).
+
+A view looks at the fields that it uses, and at nothing else of a record.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from functools import partial
+from typing import Any, NamedTuple
+
+import duckdb
+import msgspec
+import pyarrow as pa
+
+from headwater.errors import BadData
+from headwater.failures.parking import Place, Trouble, place_of, trouble_in, trouble_of
+from headwater.log.port import Record
+from headwater.messages.builtin import Dropped, Parts
+from headwater.messages.codec import Codec
+from headwater.messages.declare import Event
+from headwater.messages.json_codec import JsonCodec
+from headwater.messages.unreadable import Unreadable
+from headwater.projections.gathering import bad_data
+from headwater.schemas.topics import Codecs
+from headwater.views.doubts import found_in, incomplete, is_in_any, suspicious
+from headwater.views.metadata import Metadata
+from headwater.views.plan import EventType, Relation
+from headwater.views.types import BIGINT, DOUBT, METADATA, PLACE, ListOf, MapOf, SqlType, StructOf, literal, quoted
+
+BATCH = "hw_batch"
+"""What the records of a batch are registered as: `i`, their place in it, `v`, their text, and metadata."""
+
+FEW = 50
+"""A batch of fewer records goes to the codec as it is: that takes less than the tests of doubtful ones, whose statement
+DuckDB plans anew for each batch."""
+
+Decode = Callable[[duckdb.DuckDBPyConnection], dict[Place, Trouble]]
+"""The rest of decoding a batch, once its turn has come. Returns why some records have no row."""
+
+LEAST, MOST = -(1 << 63), (1 << 63) - 1
+DECIMALS = re.compile(r"DECIMAL\((\d+),(\d+)\)")
+
+
+class Texts(NamedTuple):
+    """What a batch says. Arguments: values: as text, null where there is none; broken: places of those that are none;
+    suspicious: whether one of them may have to be read in another way (see `doubts`)."""
+
+    values: pa.Array
+    broken: Sequence[int]
+    suspicious: bool
+
+
+class Decoder:
+    """Fills the table of one relation of events, which is named by its alias. Arguments: relation; codecs."""
+
+    def __init__(self, relation: Relation, codecs: Codecs) -> None:
+        self._relation = relation
+        self._types = {kind.name: kind for kind in relation.types}
+        classes = [kind.cls for kind in relation.types if kind.cls is not None]
+        self._codec: Codec[Any] = codecs.of(relation.name, classes)
+        self._json: JsonCodec[Any] = JsonCodec(classes)
+        self._prefixes = {kind.name: _prefix(kind) for kind in relation.types}
+        self._metadata = Metadata([one.name for one in relation.columns], self._codec)
+        self._table = quoted(relation.alias)
+        columns = [f"{quoted(one.name)} {one.type.sql}" for one in relation.columns]
+        self._definition = ", ".join([f"{PLACE} INTEGER", *columns, f"{DOUBT} BOOLEAN"])
+        self._pattern = suspicious(relation.types)
+        self._trusted, self._tested, self._anew = self._rows(""), self._rows(self._pattern), self._rows(None)
+        self._others = self._rows_of_others()
+
+    def prepare(self, records: Sequence[Record]) -> Decode:
+        """Makes the rows of a batch, each with the place of its record. This may be called while another batch is
+        decoded.
+
+        A tombstone has no row and is no trouble, nor is a record of a type that the view does not read.
+        """
+        if len(records) < FEW:
+            return partial(self._decode, records, None)
+        texts, broken = texts_of(records)
+        return partial(self._decode, records, Texts(texts, broken, is_in_any(self._pattern, texts)))
+
+    def _decode(
+        self, records: Sequence[Record], texts: Texts | None, connection: duckdb.DuckDBPyConnection
+    ) -> dict[Place, Trouble]:
+        """Arguments: texts: None: there are few, and all go to the codec."""
+        troubles: dict[Place, Trouble] = {}
+        few = texts is None
+        if texts is None:
+            doubtful = [i for i, record in enumerate(records) if record.value is not None]
+        else:
+            doubtful = sorted({*self._read(connection, texts, records, troubles), *texts.broken})
+        again = list(self._written_anew(doubtful, records, troubles))
+        if again:
+            into = f"CREATE OR REPLACE TEMP TABLE {self._table} AS" if few else f"INSERT INTO {self._table}"
+            anew = pa.array([text for _, text in again], pa.string())
+            with self._given(connection, [i for i, _ in again], anew, records, troubles):
+                connection.execute(f"{into} {self._anew}")
+        elif few:
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE {self._table} ({self._definition})")
+        return troubles
+
+    def _read(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        texts: Texts,
+        records: Sequence[Record],
+        troubles: dict[Place, Trouble],
+    ) -> list[int]:
+        """Makes the rows of the records that are read exactly. Returns the places of the doubtful ones."""
+        begin, values = f"CREATE OR REPLACE TEMP TABLE {self._table} AS ", texts.values
+        with self._given(connection, range(len(records)), values, records, troubles):
+            try:
+                rows = self._tested if texts.suspicious else self._trusted
+                [(made,)] = connection.execute(begin + rows).fetchall()
+            except (duckdb.ProgrammingError, duckdb.DataError):  # one of them is no JSON
+                [(made,)] = connection.execute(begin + self._tested).fetchall()
+            others = connection.execute(self._others).fetchall() if made < len(values) - values.null_count else []
+        doubtful = connection.execute(f"SELECT {PLACE} FROM {self._table} WHERE {DOUBT}").fetchall()
+        if doubtful:
+            connection.execute(f"DELETE FROM {self._table} WHERE {DOUBT}")
+        return [i for (i,) in (*doubtful, *others)]
+
+    @contextmanager
+    def _given(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        places: Sequence[int],
+        texts: pa.Array,
+        records: Sequence[Record],
+        troubles: dict[Place, Trouble],
+    ) -> Iterator[None]:
+        """Lets statements read these records, as BATCH."""
+        numbers = pa.py_buffer(array("i", places))  # in a quarter of the time that Arrow takes to look at each
+        columns = {"i": pa.Array.from_buffers(pa.int32(), len(places), [None, numbers]), "v": texts}
+        if self._metadata.names:
+            columns |= self._metadata.columns(places, texts, records, troubles)
+        connection.register(BATCH, pa.table(columns))
+        try:
+            yield
+        finally:
+            connection.unregister(BATCH)
+
+    def _written_anew(
+        self, places: Sequence[int], records: Sequence[Record], troubles: dict[Place, Trouble]
+    ) -> Iterator[tuple[int, str]]:
+        """Doubtful records that the codec can read, in the usual form; an old one may be several events of today."""
+        for i in places:
+            record = records[i]
+            [content] = self._codec.contents([record])
+            found = self._codec.decode(content)
+            if isinstance(found, Unreadable):
+                if found.kind != "unknown_type":
+                    troubles[place_of(record)] = trouble_in(found, bad_data(found, record))
+                continue
+            if isinstance(found, Dropped):
+                continue
+            events = [event for _, event in found.events] if isinstance(found, Parts) else [found]
+            try:
+                yield from [(i, self._text_of(event, record)) for event in events if self._reads(event)]
+            except BadData as error:
+                troubles[place_of(record)] = trouble_of(error)
+
+    def _reads(self, event: Event) -> bool:
+        return type(event).__hw__.wire_name in self._types
+
+    def _text_of(self, event: Event, record: Record) -> str:
+        """An event as JSON in the usual form. Raises: BadData: a number that does not fit."""
+        kind = self._types[str(type(event).__hw__.wire_name)]
+        content = msgspec.to_builtins(event, builtin_types=(Decimal,))
+        for field in kind.fields:
+            for why in unfit(content.get(field.wire), field.type):
+                raise bad_data(Unreadable("wrong_type", kind.name, None, why), record)
+        return self._json.encode(event).decode()
+
+    def _rows(self, pattern: str | None) -> str:
+        """SELECT of a batch's rows. Arguments: pattern: for which each text is looked through, and that may be no JSON;
+        empty: all are JSON; None: nothing is doubtful, not even what is missing."""
+        return " UNION ALL ".join(self._rows_of(kind, pattern) for kind in self._relation.types)
+
+    def _rows_of(self, kind: EventType, pattern: str | None) -> str:
+        structure = msgspec.json.encode({field.wire: field.type.structure for field in kind.fields}).decode()
+        fields = {field.column: f"x.{quoted(field.wire)}" for field in kind.fields}
+        listed = []
+        for one in self._relation.columns:
+            if one.name == "_type":
+                text = literal(kind.name)
+            elif one.name in METADATA:
+                text = quoted(one.name)
+            else:
+                text = fields.get(one.name, f"NULL::{one.type.sql}")
+            listed.append(f"{text} AS {quoted(one.name)}")
+        bad = "false" if pattern is None else f"({found_in(pattern)} OR {incomplete(kind)})"
+        value = f"from_json(v, {literal(structure)})" if kind.fields else "json_valid(v)"
+        if pattern and kind.fields:
+            value = f"TRY({value})"
+        return (
+            f"SELECT i AS {PLACE}{''.join(f', {text}' for text in listed)}, {bad} AS {DOUBT}"
+            f" FROM (SELECT *, {value} AS x FROM {BATCH}"
+            f" WHERE starts_with(v, {literal(self._prefixes[kind.name])}))"
+        )
+
+    def _rows_of_others(self) -> str:
+        """SELECT of the places of records that do not begin as this library writes the types that the view reads, and
+        may be of one of them."""
+        known = " OR ".join(f"starts_with(v, {literal(text)})" for text in self._prefixes.values())
+        other = 'regexp_extract(v, \'^\\{"eventType":"([^"\\\\]+)",\', 1)'
+        # An old version of a type that the view does not read may be read as one that it does.
+        names = ", ".join(literal(name) for name in dict.fromkeys(["", *self._types, *self._codec.upcasting.names]))
+        return f"SELECT i FROM {BATCH} WHERE v IS NOT NULL AND NOT ({known}) AND {other} IN ({names})"
+
+
+def texts_of(records: Sequence[Record]) -> tuple[pa.Array, list[int]]:
+    """The values as text; those that are none are left out, and their places given."""
+    values = pa.array([record.value for record in records], pa.binary())
+    try:
+        return values.cast(pa.string()), []
+    except pa.ArrowInvalid:
+        found: list[str | None] = []
+        broken = []
+        for i, record in enumerate(records):
+            try:
+                found.append(None if record.value is None else record.value.decode())
+            except UnicodeDecodeError:
+                found.append(None)
+                broken.append(i)
+        return pa.array(found, pa.string()), broken
+
+
+def unfit(value: Any, kind: SqlType) -> Iterator[str]:
+    """What of a value does not fit its type of SQL, though its class can hold it: too many digits."""
+    if value is None:
+        return
+    if isinstance(kind, ListOf):
+        for one in value:
+            yield from unfit(one, kind.of)
+    elif isinstance(kind, MapOf):
+        for one in value.values():
+            yield from unfit(one, kind.of)
+    elif isinstance(kind, StructOf):
+        for member in kind.members:
+            yield from unfit(value.get(member.wire), member.type)
+    elif kind == BIGINT and isinstance(value, int) and not LEAST <= value <= MOST:
+        yield f"{value} does not fit in 64 bits"
+    elif isinstance(value, Decimal) and (found := DECIMALS.fullmatch(kind.sql)) is not None:
+        digits, scale = int(found[1]), int(found[2])
+        number = value.as_tuple()
+        assert isinstance(number.exponent, int)
+        written = "".join(map(str, number.digits)).rstrip("0")
+        fraction = max(0, -number.exponent - (len(number.digits) - len(written))) if written else 0
+        if fraction > scale:
+            yield f"{value} has {fraction} digits after the point; a view reads {scale}"
+        elif written and value.adjusted() >= digits - scale:
+            yield f"{value} has more than {digits - scale} digits before the point"
+
+
+def _prefix(kind: EventType) -> str:
+    """What a record of the type begins with, as this library writes it."""
+    assert kind.cls is not None
+    name = msgspec.json.encode(kind.name).decode()
+    return f'{{"eventType":{name},"eventVersion":{kind.cls.__hw__.version},'
