@@ -22,24 +22,32 @@ if TYPE_CHECKING:  # for the checkers; HOMES says the same at run time
         Unavailable,
         Unknown,
     )
+    from headwater.failures import dead_letter, stop
     from headwater.messages import Command, Event, Key, Timeout, Value, field
     from headwater.messages.envelope import Meta, Recorded
     from headwater.messages.reactions import on
     from headwater.messages.rejection import Rejected
+    from headwater.messages.upcasts import Upcast, upcasts
     from headwater.processes import Process
-    from headwater.projections import DELETED, Deleted, Projection, Rows
+    from headwater.projections import DELETED, Deleted, Projection, Rows, Sink, by_hash, by_id, by_sequence
+    from headwater.views.changes import Change, Changes
+    from headwater.views.moments import Estimate
 
 HOMES = {
     "headwater.app": "App",
     "headwater.client": "AsyncShop Receipt Sending Shop",
     "headwater.entities": "Aggregate decides evolves",
     "headwater.errors": "BadData Conflict Failed HeadwaterError Misuse NotFound NotYet Unavailable Unknown",
+    "headwater.failures": "dead_letter stop",
     "headwater.messages": "Command Event Key Timeout Value field",
     "headwater.messages.envelope": "Meta Recorded",
     "headwater.messages.reactions": "on",
     "headwater.messages.rejection": "Rejected",
+    "headwater.messages.upcasts": "Upcast upcasts",
     "headwater.processes": "Process",
-    "headwater.projections": "DELETED Deleted Projection Rows",
+    "headwater.projections": "DELETED Deleted Projection Rows Sink by_hash by_id by_sequence",
+    "headwater.views.changes": "Change Changes",
+    "headwater.views.moments": "Estimate",
 }
 
 __all__ = [
@@ -48,9 +56,12 @@ __all__ = [
     "App",
     "AsyncShop",
     "BadData",
+    "Change",
+    "Changes",
     "Command",
     "Conflict",
     "Deleted",
+    "Estimate",
     "Event",
     "Failed",
     "HeadwaterError",
@@ -67,14 +78,22 @@ __all__ = [
     "Rows",
     "Sending",
     "Shop",
+    "Sink",
     "Timeout",
     "Unavailable",
     "Unknown",
+    "Upcast",
     "Value",
+    "by_hash",
+    "by_id",
+    "by_sequence",
+    "dead_letter",
     "decides",
     "evolves",
     "field",
     "on",
+    "stop",
+    "upcasts",
 ]
 
 

@@ -47,11 +47,14 @@ class Unknown(HeadwaterError):
 
 
 class BadData(HeadwaterError):
-    """A record that cannot be read or does not belong where it is; the owner of the data acts next."""
+    """A record that cannot be read or does not belong where it is; the owner of the data acts next.
 
-    def __init__(self, reason: str, *, topic: str, partition: int, offset: int) -> None:
+    Arguments: found: what its codec said of it (None: it was read).
+    """
+
+    def __init__(self, reason: str, *, topic: str, partition: int, offset: int, found: object | None = None) -> None:
         super().__init__(f"{reason} (topic {topic}, partition {partition}, offset {offset})")
-        self.reason, self.topic, self.partition, self.offset = reason, topic, partition, offset
+        self.reason, self.topic, self.partition, self.offset, self.found = reason, topic, partition, offset, found
 
 
 class Failed(HeadwaterError):
@@ -96,3 +99,19 @@ class NotYet(HeadwaterError):
         self.read_model, self.wanted, self.actual = read_model, wanted, actual
         self.lag_events, self.lag_counted, self.lag_s = lag_events, lag_counted, lag_s
         self.runner, self.last_failure = runner, last_failure
+
+
+def without_payload(error: BaseException) -> str:
+    """What went wrong where, without words that may come from data or from users' code: for what leaves the machine.
+
+    Such words are those of exceptions that are not ours, and of ours where they pass on what another one said.
+    """
+    name = type(error).__name__
+    if isinstance(error, BadData):
+        return f"{name} in topic {error.topic}, partition {error.partition}, offset {error.offset}"
+    if isinstance(error, Failed):
+        cause = "" if error.__cause__ is None else f": {type(error.__cause__).__name__}"
+        return f"{error.handler} failed on {error.where}{cause}"
+    if isinstance(error, Unavailable) or (isinstance(error, HeadwaterError) and error.__cause__ is None):
+        return f"{name}: {error}"
+    return name if error.__cause__ is None else f"{name} from {type(error.__cause__).__name__}"

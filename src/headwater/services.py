@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal, Protocol
 
 from headwater.client.read_models import ReadModels
 from headwater.entities.behaviour import Behaviour
+from headwater.entities.code import code_of
 from headwater.environment import Environment
 from headwater.errors import Unavailable
+from headwater.failures.held import HeldRecord
 from headwater.log.port import Log, TopicPartition
-from headwater.log.topology import Topology, commands_topic, events_topic, state_topic
+from headwater.log.topology import Topology, commands_topic, events_topic, owners_group, state_topic
 from headwater.owners.deciding import Decider
 from headwater.owners.giving_way import owner_name, refuse_beside_newer
 from headwater.owners.keeping import AS_USUAL, Checkpoints, InMemory, Keeper, Keeping
@@ -22,10 +24,14 @@ from headwater.owners.steps import StepMaker
 from headwater.processes.declare import ProcessShape
 from headwater.processes.forwarding import Forwarder
 from headwater.processes.reacting import Reactor
+from headwater.readers.held_topic import HeldTopic
 from headwater.readers.loop import ReadingLoop, Status
+from headwater.readers.relaying import Relaying
+from headwater.readers.reporting import Reporting
 from headwater.readers.watching import Watch
+from headwater.schemas.topics import Codecs
 
-Part = Literal["commands", "projections", "processes"]
+Part = Literal["commands", "projections", "views", "processes"]
 
 
 class Parts(Protocol):
@@ -35,23 +41,31 @@ class Parts(Protocol):
     partitions: int
     behaviours: dict[type, Behaviour[Any]]
     processes: tuple[ProcessShape, ...]
+    codecs: Codecs
 
 
 class Services:
     """Everything that runs for an app in this process. `owners`: by entity type."""
 
-    def __init__(self, log: Log, topology: Topology) -> None:
-        self._log, self._topology = log, topology
+    def __init__(self, log: Log, topology: Topology, models: ReadModels) -> None:
+        self._log, self._topology, self._models = log, topology, models
         self.owners: dict[str, Owner] = {}
         self._loops: list[ReadingLoop] = []
         self._owner_loops: dict[str, ReadingLoop] = {}
-        self._forwarders: list[Forwarder] = []
+        self._relays: list[Relaying] = []
         self._watch: Watch | None = None
+        self._reporting: Reporting | None = None
 
     @property
-    def held(self) -> Mapping[TopicPartition, str]:
-        """Partitions that are read here and in which a transaction has been open for too long, in words."""
-        return {} if self._watch is None else self._watch.alerts
+    def notices(self) -> list[str]:
+        """What the readers have noticed that is no failure, in words."""
+        return self._models.notices + [text for one in self._relays for text in one.notices]
+
+    @property
+    def dead_letters(self) -> list[HeldRecord]:
+        """What processes could not react to, and streams not write, in the partitions that are read here."""
+        readers: list[Owner | Relaying] = [*self.owners.values(), *self._relays]
+        return [row for reader in readers for row in reader.dead_letters]
 
     @property
     def loops(self) -> Sequence[ReadingLoop]:
@@ -67,8 +81,8 @@ class Services:
         self._owner_loops[owner.entity] = loop
         self._loops.append(loop)
 
-    def add_forwarder(self, forwarder: Forwarder, loop: ReadingLoop) -> None:
-        self._forwarders.append(forwarder)
+    def add_relay(self, relaying: Relaying, loop: ReadingLoop) -> None:
+        self._relays.append(relaying)
         self._loops.append(loop)
 
     def add_loop(self, loop: ReadingLoop) -> None:
@@ -81,7 +95,11 @@ class Services:
             loop.start()
 
     def watch(self, environment: Environment) -> None:
-        """Begins to look for transactions that are left open in what is read here, where a log can have such."""
+        """Begins to look whether all readers get on, and, where a log can have such, for transactions that are left
+        open in what is read here."""
+        tellings = [owner.telling for owner in self.owners.values()]
+        self._reporting = Reporting(self._log, self._loops, tellings, environment)
+        self._reporting.start()
         timeout_s = self._log.transaction_timeout_s
         if timeout_s is not None:
             topics = {topic for loop in self._loops for topic in loop.topics}
@@ -120,17 +138,20 @@ class Services:
             loop.ask_to_stop()
         for loop in self._loops:
             loop.stop()
+        if self._reporting is not None:
+            self._reporting.stop()
         if self._watch is not None:
             self._watch.stop()
         for owner in self.owners.values():
             owner.close()
-        for forwarder in self._forwarders:
-            forwarder.close()
+        for relaying in self._relays:
+            relaying.close()
 
     def _owned(self, entity: str, status: Status) -> bool:
         wanted = set(self._topology.all_of(commands_topic(entity), entity))
         if wanted <= status.owned:
-            return True
+            # Not before commands can be handed over here: what travels to a partition that is stopped has no answer.
+            return all(self.owners[entity].owns(tp.partition) for tp in wanted)
         if status.state != "running":
             return False
         group = self.owners[entity].group
@@ -177,7 +198,7 @@ def make_services(
     topology.ensure(sorted(families), partitions=app.partitions)
     topology.ensure_events(sorted(listened - families), partitions=app.partitions)
     topology.ensure([shape.entity for shape in app.processes], partitions=app.partitions, with_events=False)
-    services = Services(log, topology)
+    services = Services(log, topology, models)
     owners = len(app.behaviours) * ("commands" in parts) + len(app.processes) * ("processes" in parts)
     keeper = partial(_keeper_for, log, topology, keeping, owners)
     if "commands" in parts:
@@ -187,21 +208,35 @@ def make_services(
             _add_owner(services, log, topology, decider, entity, process, environment, True, keeper(decider))
     if "processes" in parts:
         for shape in app.processes:
-            reactor = Reactor(shape, topology, app.name)
-            _add_owner(services, log, topology, reactor, shape.entity, process, environment, False, keeper(reactor))
-            forwarder = Forwarder(log, topology, shape, name=f"{shape.entity}-forward-{process}")
+            reactor = Reactor(shape, topology, app.name, app.codecs)
+            held = partial(_held_of, shape, log, environment)
+            mine = held(owners_group(shape.entity), [commands_topic(shape.entity)])
+            _add_owner(
+                services, log, topology, reactor, shape.entity, process, environment, False, keeper(reactor), mine
+            )
+            theirs = held(shape.entity, [events_topic(entity) for entity in shape.families])
+            name = f"{shape.entity}-forward-{process}"
+            forwarder = Forwarder(
+                log, topology, shape, name=name, held=theirs, environment=environment, codecs=app.codecs
+            )
             loop = ReadingLoop(
                 log,
                 forwarder.group,
                 forwarder.topics,
-                forwarder,
+                forwarder.relaying,
                 name=f"{shape.entity}-forward",
+                followed_as=f"forward to {shape.entity}",
                 environment=environment,
             )
-            services.add_forwarder(forwarder, loop)
+            services.add_relay(forwarder.relaying, loop)
     if "projections" in parts:
         for loop in models.loops(process):
             services.add_loop(loop)
+    if "views" in parts:
+        for loop in models.view_loops(process):
+            services.add_loop(loop)
+        for relaying, loop in models.streams(process):
+            services.add_relay(relaying, loop)
     return services
 
 
@@ -215,6 +250,7 @@ def _add_owner(
     environment: Environment,
     with_events: bool,
     keeper: Keeper,
+    held: HeldTopic | None = None,
 ) -> None:
     refuse_beside_newer(log, entity, maker.schema)
     owner = Owner(
@@ -225,6 +261,7 @@ def _add_owner(
         environment=environment,
         with_events=with_events,
         keeper=keeper,
+        held=held,
     )
     loop = ReadingLoop(
         log,
@@ -236,6 +273,16 @@ def _add_owner(
         environment=environment,
     )
     services.add_owner(owner, loop)
+
+
+def _held_of(
+    shape: ProcessShape, log: Log, environment: Environment, group: str, sources: Sequence[str]
+) -> HeldTopic | None:
+    """Where a process sets aside what it cannot react to; None: it stops there."""
+    if shape.on_failure.stops:
+        return None
+    code = code_of([reaction.function for reaction in shape.reactions.values()])
+    return HeldTopic(log, group, shape.on_failure, code, sources, environment)
 
 
 def _keeper_for(log: Log, topology: Topology, keeping: Keeping, owners: int, maker: StepMaker) -> Keeper:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+from headwater.errors import Misuse
 from headwater.log.opening import sqlite_path
 
 
@@ -23,3 +24,35 @@ def store_url_for(log_url: str, app: str, store: str | None) -> str:
         path = PurePosixPath(sqlite_path(log_url))
         return f"sqlite:///{path.with_suffix('.models.db')}"
     return f"sqlite:///{app}.models.db"
+
+
+def views_place_for(log_url: str, app: str, store: str | None, views_store: str | None) -> str:
+    """Where the state of an app's views is kept: a file of DuckDB, or a store with the app's name behind a `#`.
+
+    `views_store`, if given. Else a file of this machine, whatever keeps the read models: in memory for `memory://`;
+    beside the read models where they are a file, as `shop.views.duckdb` beside `shop.models.db`; `<app>.views.duckdb`
+    in the current directory where they are not. Raises: Misuse: a wrong address.
+    """
+    if views_store is not None:
+        return _views_place(views_store, app)
+    if store is None and log_url.startswith("memory:"):
+        return ":memory:"
+    url = store_url_for(log_url, app, store)
+    if not url.startswith("sqlite:"):
+        return f"{app}.views.duckdb"
+    path = PurePosixPath(sqlite_path(url))
+    return str(path.with_name(f"{path.name.removesuffix('.db').removesuffix('.models')}.views.duckdb"))
+
+
+def _views_place(url: str, app: str) -> str:
+    scheme, _, rest = url.partition("://")
+    if scheme == "duckdb" and rest.startswith("/") and len(rest) > 1:
+        return rest[1:]
+    if scheme == "sqlite":
+        return f"sqlite:///{sqlite_path(url)}#{app}"
+    if scheme in ("postgresql", "postgres"):
+        return f"{url}#{app}"
+    raise Misuse(
+        "views are kept in duckdb:///shop.views.duckdb, sqlite:///shop.views.db or postgresql://user@host:5432/database"
+        f", and {scheme}:// is none of them"
+    )

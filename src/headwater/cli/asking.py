@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from headwater.client.shop import Shop
     from headwater.entities.behaviour import Behaviour
     from headwater.operations.vocabulary import Vocabulary
+    from headwater.projections.read_model import ReadModel
 
 
 @contextmanager
@@ -28,7 +29,8 @@ def connected(project: Project, app: App, *, read_models: bool = False) -> Itera
     Raises: Unavailable: there is no such log or store, or it does not answer.
     """
     project.check_reachable_from_here()
-    running = app.connect(project.on, store=store_of(project, app) if read_models else "memory://")
+    store = store_of(project, app) if read_models else "memory://"
+    running = app.connect(project.on, store=store, views_store=project.views_store)
     with project.reaching():
         shop = running.__enter__()
     try:
@@ -47,6 +49,15 @@ def store_of(project: Project, app: App) -> str:
     if url.startswith("sqlite://") and not Path(sqlite_path(url)).exists():
         raise advised(Unavailable(f"there are no read models at {url}: no app has made them yet"), project.run_command)
     return url
+
+
+def models_of(app: App) -> list[ReadModel]:
+    """All read models of an app: its projections, and the table of each aggregate."""
+    from headwater.projections.entity_table import aggregate_tables
+    from headwater.projections.read_model import read_models_of
+
+    models = read_models_of(app.name, app.projections, app.codecs)
+    return models + aggregate_tables(app.name, list(app.behaviours.values()), models)
 
 
 def vocabulary_of(app: App) -> Vocabulary:

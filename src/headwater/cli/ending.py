@@ -33,7 +33,8 @@ OK, REFUSED, USAGE, WAITING, BAD, FAULT, INTERRUPTED = 0, 1, 2, 3, 4, 70, 130
 
 CODES = {
     OK: "done",
-    REFUSED: "refused: rejected by the app, no such entity, or another version than expected; of doctor: a fault",
+    REFUSED: "refused: rejected by the app, no such entity, or another version than expected; of doctor: a fault; of "
+    "schema check: not compatible or not registered",
     USAGE: "usage: what was typed, or what the program declares, can never work",
     WAITING: "unavailable: something does not run, does not answer or is late; trying again may help",
     BAD: "bad data, or a handler that failed; of an import: rows were rejected",
@@ -44,6 +45,9 @@ CODES = {
 NEXT = "next: "
 ALSO = "also: "
 """How a note on an error begins that belongs into its line."""
+
+CODE = "    "
+"""How a line of code begins in a message."""
 
 _CODES: tuple[tuple[tuple[type[BaseException], ...], int], ...] = (
     ((Conflict, NotFound), REFUSED),
@@ -113,7 +117,7 @@ def code_of(error: BaseException) -> int:
 
 
 def line_of(error: BaseException, code: int) -> str:
-    """What happened, on one line."""
+    """What happened, on one line; lines of code to write (indented by four spaces) stay lines."""
     if isinstance(error, click.ClickException):
         text = error.format_message()
     elif code == INTERRUPTED:
@@ -126,7 +130,10 @@ def line_of(error: BaseException, code: int) -> str:
         if code == REFUSED and isinstance(name, str):
             text = f"{name}: {text}"
     also = [note.removeprefix(ALSO) for note in getattr(error, "__notes__", ()) if note.startswith(ALSO)]
-    return " ".join("; ".join([text, *also]).split())
+    lines = "; ".join([text, *also]).splitlines()
+    code_lines = "\n".join(line.rstrip() for line in lines if line.startswith(CODE))
+    plain = " ".join(" ".join(line for line in lines if not line.startswith(CODE)).split())
+    return f"{plain}\n{code_lines}" if code_lines else plain
 
 
 def _usual_next(error: BaseException, verb: str | None, code: int) -> str | None:
@@ -134,4 +141,6 @@ def _usual_next(error: BaseException, verb: str | None, code: int) -> str | None
         return None
     if isinstance(error, NotYet):
         return "hw lag"
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        return f"{error.ctx.command_path} --help"  # also of a verb's own verbs
     return "hw --help" if verb is None else f"hw {verb} --help"

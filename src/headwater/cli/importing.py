@@ -20,7 +20,8 @@ from headwater.cli.times import Seconds
 from headwater.errors import Misuse, Unknown
 
 if TYPE_CHECKING:
-    from headwater.operations.importing import BadLine, Kind, Tally
+    from headwater.operations.importing import Tally
+    from headwater.operations.importing_lines import BadLine, Kind
 
 TOLD = 10
 """How many rejected lines are told one by one; the file has them all."""
@@ -34,6 +35,13 @@ TOLD = 10
 @click.option("--in-flight", type=click.IntRange(min=1), default=1000, show_default=True, metavar="N")
 @click.option("--actor", metavar="WHO", help="Who asks for it, where a line does not say.")
 @click.option("--ignore-unknown-fields", is_flag=True, help="Import lines whose fields the app does not know all.")
+@click.option(
+    "--on-failure",
+    type=click.Choice(["set-aside", "stop"]),
+    default="set-aside",
+    show_default=True,
+    help="With a line that cannot be imported, later ones of its entity are set aside, or all later ones.",
+)
 @click.option("--timeout", type=Seconds(), default=60.0, show_default=True, metavar="SECONDS")
 @app_option
 @on_option
@@ -46,6 +54,7 @@ def command(
     in_flight: int,
     actor: str | None,
     ignore_unknown_fields: bool,
+    on_failure: str,
     timeout: float,
     app: str | None,
     on: str | None,
@@ -55,19 +64,22 @@ def command(
 
     A line has a commandType (its owner decides) or an eventType (appended as it is), and may have `id`,
     `timestamp` and `actor`. Importing the same file again, also after it was stopped anywhere, doubles nothing.
-    Lines that cannot be imported go to FILE.rejected.ndjson with the reason; correct and import that file. Then
-    the exit code is 4.
+    Lines that cannot be imported go to FILE.rejected.ndjson with the reason, and with them the later lines of their
+    entity, in order; correct and import that file. Then the exit code is 4. An import that is under way waits for the
+    app to come back, up to --timeout.
     """
     project = Project(app, on, verb="import")
     found = project.load()
 
-    from headwater.operations.importing import ImportFile, LineReader, import_lines
+    from headwater.operations.importing import Import
+    from headwater.operations.importing_lines import ImportFile, LineReader
     from headwater.operations.setting_aside import RejectedFile
 
     with then(Misuse, "hw import --help"):
         content = ImportFile.look_at(file)
     reader = LineReader(vocabulary_of(found), content.digest, kind, actor, ignore_unknown_fields)
     options = [word for flag, value in (("--as", kind), ("--actor", actor)) if value for word in (flag, value)]
+    options += ["--on-failure", "stop"] if on_failure == "stop" else []
     options += ["--ignore-unknown-fields"] if ignore_unknown_fields else []
     again = f"{shlex.join(['hw', 'import', str(file), *options])}{project.flags}"
     with RejectedFile(file) as rejected, connected(project, found) as (shop, _), _progress(content.count) as progress:
@@ -77,9 +89,16 @@ def command(
             rejected.add(bad)
 
         with then(Unknown, again), stops_told(project), looked_at(project.file, again):
-            tally = import_lines(
-                shop, content, reader, in_flight=in_flight, timeout_s=timeout, set_aside=set_aside, progress=progress
-            )
+            tally = Import(
+                shop,
+                content,
+                reader,
+                in_flight=in_flight,
+                timeout_s=timeout,
+                stops=on_failure == "stop",
+                set_aside=set_aside,
+                progress=progress,
+            ).run()
     where = {"rejectedFile": str(rejected.path)} if tally.rejected else {}
     counts = {"imported": tally.imported, "repeated": tally.repeated, "rejected": tally.rejected}
     show_one(form, {"file": str(file), **counts, **where})

@@ -157,7 +157,7 @@ def _serve(app: str, url: str, here: Path, answer: Any) -> None:
     behaviours = {one.entity: one for one in found.behaviours.values()}
     os.chdir(here)  # an address may be relative
     with closing(open_log(url)) as log:
-        side = LocalSide(behaviours, read_models_of(found.name, found.projections), log, SYSTEM)
+        side = LocalSide(behaviours, read_models_of(found.name, found.projections, found.codecs), log, SYSTEM)
         answer(None)
         for line in sys.stdin.buffer:
             answer(_reply(side, msgspec.json.decode(line, type=Ask)))

@@ -63,10 +63,10 @@ def show_rows(
     if form == "ndjson":
         count = 0
         for row in rows:
-            _write(encode(row) + b"\n")
+            _write(encode(_plain(row)) + b"\n")
             count += 1
         return count
-    everything = list(rows)
+    everything = [_plain(row) for row in rows]
     if form == "json":
         _write(msgspec.json.format(encode(everything), indent=2) + b"\n")
     elif not everything:
@@ -81,6 +81,7 @@ def show_one(form: Form, thing: Row) -> None:
     """Writes one thing: in a table, a line per field."""
     import msgspec
 
+    thing = _plain(thing)
     if form == "table":
         _print_table(None, [[name, cell(value)] for name, value in thing.items()], sys.stdout)
         return
@@ -112,6 +113,13 @@ def _debug(ctx: click.Context, parameter: click.Parameter, debug: bool) -> None:
         from headwater.cli.verbs import show_log
 
         show_log()
+
+
+def _plain(row: Row) -> Row:
+    """Decimals as people write them: the zero of a column with nine places would be 0E-9."""
+    from decimal import Decimal
+
+    return {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in row.items()}
 
 
 def _write(raw: bytes) -> None:

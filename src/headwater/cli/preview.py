@@ -68,11 +68,11 @@ def command(
     from headwater.projections.read_model import read_models_of
 
     behaviours = {one.entity: one for one in found.behaviours.values()}
-    models = read_models_of(found.name, found.projections)
+    models = read_models_of(found.name, found.projections, found.codecs)
     _refuse_unknown(names, [*behaviours, *(table.name for model in models for table in model.tables)])
     entities: list[EntityPreview] = []
     tables: list[TablePreview] = []
-    with project.log() as log:
+    with project.whole_log() as log:
         new = LocalSide(behaviours, models, log, SYSTEM)
         with _store(project, found) as there, _old(project, against, new, found, models, log, there) as old:
             for entity, behaviour in behaviours.items():

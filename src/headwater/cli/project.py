@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 FILE = "headwater.toml"
+VIEWS_STORE = "headwater.views-store"
 FORMS = "sqlite:///shop.db or kafka://localhost:9092"
 
 
@@ -40,8 +41,19 @@ def on_option(function: F) -> F:
 
 
 def store_option(function: F) -> F:
-    text = "Where read models live, if not beside the log: sqlite:///models.db or postgresql://user@host/database."
-    return click.option("--store", metavar="URL", help=text)(function)
+    text = "Where read models live, if not beside the log: sqlite:///models.db, postgresql://… or redis://…."
+    return click.option("--store", metavar="URL", help=text)(views_store_option(function))
+
+
+def views_store_option(function: F) -> F:
+    """Goes with `--store`: a `Project` of the same call knows what was typed."""
+    text = "Where the state of views is kept, if not in a file of DuckDB: sqlite:///views.db or postgresql://…."
+
+    def remember(context: click.Context, _: click.Parameter, value: str | None) -> None:
+        context.meta[VIEWS_STORE] = value
+
+    option = click.option("--views-store", metavar="URL", help=text, expose_value=False, callback=remember)
+    return option(function)
 
 
 class Project:
@@ -52,11 +64,16 @@ class Project:
 
     def __init__(self, app: str | None, on: str | None, store: str | None = None, *, verb: str = "run") -> None:
         self._verb = verb
-        told = _from_file() if None in (app, on, store) else {}
+        context = click.get_current_context(silent=True)
+        views_store = None if context is None else context.meta.get(VIEWS_STORE)
+        told = _from_file() if None in (app, on, store, views_store) else {}
         self._app = app or os.environ.get("HEADWATER_APP") or told.get("app")
         self._on = on or os.environ.get("HEADWATER_URL") or told.get("on")
         self.store = store or told.get("store")
-        self._typed = {"--app": app, "--on": on, "--store": store}
+        self.views_store = views_store or told.get("views_store")
+        self._typed = {"--app": app, "--on": on, "--store": store, "--views-store": views_store}
+        self._loaded: App | None = None
+        self._opened: Log | None = None
 
     @property
     def on(self) -> str:
@@ -90,6 +107,10 @@ class Project:
         return self._app is not None
 
     @property
+    def knows_log(self) -> bool:
+        return self._on is not None
+
+    @property
     def run_command(self) -> str:
         """The command that does the app's work."""
         app = "MODULE:APP" if self._app is None else self._app
@@ -108,7 +129,9 @@ class Project:
     def load(self) -> App:
         """Imports the app. Raises: Misuse: there is no such module or attribute, or importing it fails."""
         with then(Misuse, "hw run --help"):
-            return _load(self.app_name)
+            self._loaded = _load(self.app_name)
+        self._tell_app()
+        return self._loaded
 
     def check_reachable_from_here(self) -> None:
         """Refuses logs that no other process can be on.
@@ -133,11 +156,28 @@ class Project:
 
         self.check_reachable_from_here()
         with self.reaching():
-            log = open_log(self.on)
+            log = self._opened = open_log(self.on)
+            self._tell_app()
             try:
                 yield log
             finally:
+                self._opened = None
                 log.close()
+
+    def _tell_app(self) -> None:
+        """Schemas may be in the log itself."""
+        if self._loaded is not None and self._loaded.registry is not None and self._opened is not None:
+            self._loaded.registry.over(self._opened)
+
+    @contextmanager
+    def whole_log(self) -> Iterator[Log]:
+        """As `log`, for verbs that read from the beginning. Raises: Unavailable: that is in an archive, and the address
+        does not name it."""
+        from headwater.log.topology import Topology
+
+        with self.log() as log:
+            Topology.read(log).check_beginnings()
+            yield log
 
     @contextmanager
     def reaching(self) -> Iterator[None]:
@@ -155,7 +195,7 @@ def _from_file() -> dict[str, str]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise advised(Misuse(f"{FILE} cannot be read: {error}"), "hw new shop") from error
-    for name in ("app", "on", "store"):
+    for name in ("app", "on", "store", "views_store"):
         if not isinstance(content.get(name, ""), str):
             raise advised(Misuse(f'{FILE}: {name} must be a text, such as {name} = "…"'), "hw new shop")
     return content

@@ -4,18 +4,36 @@ from __future__ import annotations
 
 import math
 import shlex
-from typing import Any
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from headwater.cli.asking import connected
 from headwater.cli.ending import then
-from headwater.cli.output import Form, output_option, show_rows
+from headwater.cli.output import Form, Text, cell, note, output_option, show_rows
 from headwater.cli.project import Project, app_option, on_option, store_option
-from headwater.cli.times import Seconds
+from headwater.cli.times import Moment, Seconds
 from headwater.errors import Misuse, NotYet, Unavailable
 
+if TYPE_CHECKING:
+    from headwater.client.following import Following
+
 SECONDS = "Seconds to wait for what --after says, and then for the answer."
+TOKEN = ("1.", "v1.")
+"""What the text of a position begins with."""
+
+
+class Past(Moment):
+    """A time, or a position as `--follow` tells it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and value.startswith(TOKEN):
+            return value
+        return super().convert(value, param, ctx)
+
+
 TABLES = "SELECT name FROM hw_tables"
 
 
@@ -24,6 +42,21 @@ TABLES = "SELECT name FROM hw_tables"
 @click.argument("arguments", nargs=-1, metavar="[VALUE]...")
 @click.option("--after", metavar="TOKEN", help="Wait until the answer includes what a receipt's token speaks of.")
 @click.option("--timeout", type=Seconds(0), default=10.0, show_default=True, metavar="SECONDS", help=SECONDS)
+@click.option("--as-of", type=Past(), metavar="TIME|POSITION", help="What the answer was at a time, or a position.")
+@click.option("--known-at", type=Moment(), metavar="TIME", help="What the answer was by all that was recorded then.")
+@click.option("--follow", "-f", is_flag=True, help="Tell what changes in the answer, until Ctrl-C. Of views only.")
+@click.option(
+    "--since",
+    metavar="POSITION",
+    type=Text(),
+    help="With --follow: go on from a position that was told, not from nothing.",
+)
+@click.option(
+    "--most-replayed",
+    type=click.IntRange(0),
+    metavar="N",
+    help="How many records of the log may be read again to tell what was.  [default: 1,000,000]",
+)
 @app_option
 @on_option
 @store_option
@@ -33,6 +66,11 @@ def command(
     arguments: tuple[str, ...],
     after: str | None,
     timeout: float,
+    as_of: datetime | str | None,
+    known_at: datetime | None,
+    follow: bool,
+    since: str | None,
+    most_replayed: int | None,
     app: str | None,
     on: str | None,
     store: str | None,
@@ -43,20 +81,62 @@ def command(
     \b
       hw query "SELECT * FROM revenue ORDER BY day"
       hw query "SELECT * FROM open_order WHERE order_id = ?" 123
+      hw query --follow "SELECT * FROM order_summary"
+      hw query --as-of 2024-04-10 "SELECT * FROM order_summary"
+
+    With --follow, each line is a row that came (weight above 0) or went (below). All that changed at once ends with the
+    line that has a position, with which --since goes on.
     """
+    from headwater.views.changes import MOST_REPLAYED
+    from headwater.views.moments import moment_of
+
+    most = MOST_REPLAYED if most_replayed is None else most_replayed
+    try:
+        moment = moment_of(as_of, known_at, after)
+    except Misuse as error:
+        raise click.UsageError(str(error)) from error
+    if moment is not None and follow:
+        raise click.UsageError("what was does not change: --follow is for what is")
+    if since is not None and not follow:
+        raise click.UsageError("--since is for --follow")
     project = Project(app, on, store, verb="query")
     found = project.load()
     with connected(project, found, read_models=True) as (_, running):
         assert running.models is not None
         with then(Misuse, f'hw query "{TABLES}"{project.flags}'), then(NotYet, f"hw lag{project.flags}"):
             running.models.wait(running.models.wanted(sql, after), timeout)
+            if follow:
+                tell(form, running.models.follow(sql, arguments, dict[str, Any], since, timeout, most))
+                return
             with then(
                 Unavailable,
                 f"hw query {shlex.join([sql, *arguments])}{project.flags} --timeout {max(1, 10 * timeout):g}",
             ):
-                answer = running.models.answer(sql, arguments, timeout_s=timeout)
+                if moment is None:
+                    answer = running.models.answer(sql, arguments, timeout_s=timeout)
+                else:
+                    cost = running.models.estimate(sql, moment)
+                    if cost.views:
+                        note(f"{cost.records:,} records at most are read again for {', '.join(cost.views)}")
+                    answer = running.models.past(sql, arguments, moment, timeout, most)
                 rows = [{name: _shown(value) for name, value in row.items()} for row in answer.dicts()]
         show_rows(form, answer.columns, rows, empty="no rows")
+
+
+def tell(form: Form, following: Following[dict[str, Any]]) -> None:
+    """Each change on a line, as it comes; the last one of a step has its position."""
+    from headwater.client.following import steps_of
+
+    with suppress(KeyboardInterrupt):
+        for step in steps_of(following):
+            for i, change in enumerate(step.changes):
+                row = {name: _shown(value) for name, value in change.row.items()}
+                last = i + 1 == len(step.changes)
+                told = {"weight": change.weight, "row": row, "position": step.position if last else None}
+                if form == "table":
+                    print("  ".join([f"{change.weight:+}", *map(cell, row.values())]), flush=True)
+                else:
+                    show_rows("ndjson", list(told), [told])
 
 
 def _shown(value: Any) -> Any:

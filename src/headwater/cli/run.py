@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shlex
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 import click
 
-from headwater.cli.ending import BAD, advised, told
+from headwater.cli.ending import BAD, advised, then, told
 from headwater.cli.output import Form, output_option, show_one
 from headwater.cli.project import Project, on_option, store_option
+from headwater.cli.telling import Tellings, telling, telling_options
+from headwater.environment import logged
 from headwater.errors import Misuse
 
 if TYPE_CHECKING:
     from headwater.services import Part, Services
+
+logger = logging.getLogger("headwater.cli")
 
 LOOK_S = 0.25
 
@@ -25,10 +31,11 @@ LOOK_S = 0.25
 @click.command("run")
 @click.argument("app", required=False, metavar="[MODULE:APP]")
 @on_option
-@click.option("--only", metavar="PARTS", help="Some of: commands,projections,processes. Default: all.")
+@click.option("--only", metavar="PARTS", help="Some of: commands,projections,views,processes. Default: all.")
 @store_option
 @click.option("--standby", is_flag=True, help="Follow what other processes own, to take over at once (Kafka).")
 @click.option("--state-memory-mb", type=click.IntRange(1), metavar="MB", help="Memory for states (Kafka; default 256).")
+@telling_options
 @output_option
 @click.pass_context
 def command(
@@ -39,6 +46,11 @@ def command(
     store: str | None,
     standby: bool,
     state_memory_mb: int | None,
+    log: str,
+    payloads: bool,
+    metrics_port: str | None,
+    alert_webhook: str | None,
+    traces: bool,
     form: Form,
 ) -> None:
     """Run an app: own its entities, maintain its read models, react.
@@ -49,24 +61,34 @@ def command(
     \b
       hw run shop.app:app --on sqlite:///shop.db
       hw run shop.app:app --on kafka://localhost:9092 --only commands --standby
+      hw run shop.app:app --on sqlite:///shop.db --metrics-port 9464 --log json
     """
     from headwater.owners.keeping import AS_USUAL
+    from headwater.schemas.port import NotPublished
 
     project = Project(app, on, store)
     parts = _parts(only)
     url, found = project.on, project.load()
-    running = found.run(
-        url,
-        only=parts,
-        store=project.store,
-        state_memory_mb=state_memory_mb or AS_USUAL.memory_mb,
-        standby=standby,
-    )
-    with _stop_signal() as stop, project.reaching(), running:
-        assert running.services is not None
-        about = {"app": found.name, "on": url, "parts": ",".join(parts), "pid": os.getpid()}
-        _say(form, {"state": "running", **about}, f"{found.name} runs on {url}: {', '.join(parts)}; Ctrl-C stops it")
-        failed = _watch(running.services, stop)
+    options = Tellings(metrics_port, log, payloads, alert_webhook, traces)
+    with telling(options, found.name) as environment:
+        running = found.run(
+            url,
+            only=parts,
+            store=project.store,
+            views_store=project.views_store,
+            state_memory_mb=state_memory_mb or AS_USUAL.memory_mb,
+            standby=standby,
+            environment=environment,
+        )
+        checked = then(NotPublished, f"hw schema check --app {shlex.quote(project.app_name)}{project.log_flags}")
+        with _stop_signal() as stop, project.reaching(), checked, running:
+            assert running.services is not None
+            about = {"app": found.name, "on": url, "parts": ",".join(parts), "pid": os.getpid()}
+            words = f"{found.name} runs on {url}: {', '.join(parts)}; Ctrl-C stops it"
+            _say(form, {"state": "running", **about}, words)
+            logger.info("started: %s", about, extra=logged("process_started", on=url, parts=",".join(parts)))
+            failed = _watch(running.services, stop, told if log == "text" else _tell_nobody)
+        logger.info("stopped: %s", found.name, extra=logged("process_stopped"))
     _say(form, {"state": "stopped", "app": found.name}, f"{found.name} stopped")
     if failed:
         ctx.exit(BAD)
@@ -98,17 +120,27 @@ def _stop_signal() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _watch(services: Services, stop: threading.Event) -> bool:
+def _tell_nobody(line: str) -> None:
+    """The log of the process has it all."""
+
+
+def _watch(services: Services, stop: threading.Event, tell: Callable[[str], None]) -> bool:
     """Tells failures of the parts as they come, and when they are over; ends with `stop`, or when no part is
     left. Returns whether a part had failed for good."""
     before: dict[str, tuple[str, str]] = {}
+    noticed: set[str] = set()
     while not stop.wait(LOOK_S):
+        for text in services.notices:
+            if text not in noticed:
+                noticed.add(text)
+                tell(f"noticed: {text}")
+                logger.warning("%s", text, extra=logged("noticed", text=text))
         troubles = _troubles(services)
         for part, (state, text) in troubles.items():
             if before.get(part) != (state, text):
-                told(f"{state}: {part}: {text}")
+                tell(f"{state}: {part}: {text}")
         for part in before.keys() - troubles.keys():
-            told(f"running: {part}: again")
+            tell(f"running: {part}: again")
         before = troubles
         if services.statuses and not any(status.alive for status in services.statuses):
             break
@@ -116,8 +148,7 @@ def _watch(services: Services, stop: threading.Event) -> bool:
 
 
 def _troubles(services: Services) -> dict[str, tuple[str, str]]:
-    """Part -> (state, failure), of each part that does not run, each partition that it has left, and each that a
-    transaction holds back."""
+    """Part -> (state, failure), of each part that does not run, and each partition that it has left."""
     found: dict[str, tuple[str, str]] = {
         status.name: (status.state, " ".join(status.last_failure.split()))
         for status in services.statuses
@@ -126,8 +157,6 @@ def _troubles(services: Services) -> dict[str, tuple[str, str]]:
     for status in services.statuses:
         for partition, text in sorted(status.stopped.items()):
             found[f"{status.name}, partition {partition}"] = ("stopped", " ".join(text.split()))
-    for tp, text in sorted(services.held.items()):
-        found[f"partition {tp}"] = ("held", text)
     return found
 
 

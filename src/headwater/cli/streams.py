@@ -65,8 +65,8 @@ def _open_what_is_closed() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 -- open as long as the program
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 -- as above
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 -- as above
 
 
 def _in_our_words(error: OSError) -> Exception:

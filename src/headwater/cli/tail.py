@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -16,9 +17,11 @@ from headwater.errors import Misuse
 
 if TYPE_CHECKING:
     from headwater.log.port import Log, Record
+    from headwater.schemas.frames import Frames
 
 COLUMNS = ["partition", "offset", "time", "key", "type", "value"]
 LAST = 10
+SCHEMAS = "schemas/"
 
 
 class Start(click.ParamType[int | str]):
@@ -46,12 +49,21 @@ class Start(click.ParamType[int | str]):
     help="At most so many records.  [default: 10 without --from]",
 )
 @click.option("--follow", "-f", is_flag=True, help="Go on with what is written from now on, until Ctrl-C.")
+@click.option(
+    "--schemas",
+    metavar="ADDRESS",
+    help="Where the schemas are that values were written with: a directory, log:// or https://….  [default: schemas/, "
+    "if it is there]",
+)
 @on_option
 @output_option
-def command(name: str, start: int | str | None, limit: int | None, follow: bool, on: str | None, form: Form) -> None:
+def command(
+    name: str, start: int | str | None, limit: int | None, follow: bool, schemas: str | None, on: str | None, form: Form
+) -> None:
     """Show the records of a topic, or the events of an entity type, as they are.
 
-    Order is per partition. Values that are JSON are shown as JSON, others as text or base64.
+    Order is per partition. Values that are JSON are shown as JSON, those that were written with a schema as the JSON
+    that they say, others as text or base64.
 
     \b
       hw tail order
@@ -59,15 +71,16 @@ def command(name: str, start: int | str | None, limit: int | None, follow: bool,
     """
     project = Project(None, on, verb="tail")
     with project.log() as log:
+        frames = _frames(schemas, log)
         with then(Misuse, f"hw topics{project.log_flags}"):
             records = _records(log, name, start, limit, follow)
         if isinstance(start, int) and not follow and (ends := _ends(log, name)) <= start:
             note(f"nothing is there yet at {start}: the last partition of {name} ends at {ends}")
         if not follow:
-            show_rows(form, COLUMNS, _shown(records), empty="no records")
+            show_rows(form, COLUMNS, _shown(records, frames), empty="no records")
             return
         try:
-            _print_on(form, records)
+            _print_on(form, records, frames)
         except KeyboardInterrupt:
             return
 
@@ -97,15 +110,29 @@ def _then_follow(log: Log, last: list[Record], ends: Any) -> Iterator[Record]:
     yield from records_from(log, ends, follow=True)
 
 
-def _shown(records: Iterator[Record]) -> Iterator[dict[str, Any]]:
+def _frames(schemas: str | None, log: Log) -> Frames | None:
+    """What reads values that were written with schemas; None: nobody says where these are."""
+    if schemas is None and not os.path.isdir(SCHEMAS):
+        return None
+
+    from headwater.schemas.frames import Frames
+    from headwater.schemas.registries.late import LateRegistry
+
+    registry = LateRegistry(schemas or SCHEMAS)
+    registry.over(log)
+    registry.opened()  # a wrong address is told at once
+    return Frames(registry, {})
+
+
+def _shown(records: Iterator[Record], frames: Frames | None) -> Iterator[dict[str, Any]]:
     from headwater.operations.tailing import as_shown
 
-    return map(as_shown, records)
+    return (as_shown(record, frames) for record in records)
 
 
-def _print_on(form: Form, records: Iterator[Record]) -> None:
+def _print_on(form: Form, records: Iterator[Record], frames: Frames | None) -> None:
     """Each record on a line, as it comes."""
-    for row in _shown(records):
+    for row in _shown(records, frames):
         if form == "table":
             print("  ".join(cell(row[name]) for name in COLUMNS), flush=True)
         else:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
+
+DURATION = re.compile(
+    r"P(?:(?P<days>\d+)D)?(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?", re.I
+)
 
 
 class Moment(click.ParamType[datetime]):
@@ -38,6 +43,31 @@ class Instant(Moment):
         if isinstance(value, str) and len(value) == 10:
             self.fail(f"{value!r} leaves the hour open; write {value}T00:00:00Z")
         return super().convert(value, param, ctx)
+
+
+class ToolTime(Instant):
+    """As kafka-consumer-groups takes it: without a zone it is UTC."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, str) and re.search(r"T[\d:.]+$", value):
+            value += "Z"
+        return super().convert(value, param, ctx)
+
+
+class Duration(click.ParamType[timedelta]):
+    """PnDTnHnMnS (ISO 8601)."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        found = DURATION.fullmatch(str(value))
+        parts = {} if found is None else {name: float(n) for name, n in found.groupdict().items() if n is not None}
+        if not parts:
+            self.fail(f"{value!r} is no duration; write PnDTnHnMnS, such as PT1H30M or P7D", param, ctx)
+        try:
+            return timedelta(**parts)
+        except OverflowError:
+            self.fail(f"{value!r} is longer than a duration can be", param, ctx)
 
 
 class Seconds(click.ParamType[float]):

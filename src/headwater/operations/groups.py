@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from headwater.log.port import GroupDescription, Log, TopicPartition
@@ -12,7 +12,7 @@ class GroupLag(NamedTuple):
     """How far a group is in a partition.
 
     Arguments: current: its committed position (None: none yet); end: after the last visible record; lag: what
-    lies between, gaps included; member: who reads it now (None: nobody).
+    lies between, gaps included; member: who reads it now (None: nobody); foreign: another program has set its position.
     """
 
     group: str
@@ -22,6 +22,7 @@ class GroupLag(NamedTuple):
     end: int
     lag: int
     member: str | None
+    foreign: bool = False
 
 
 def groups(log: Log) -> list[GroupDescription]:
@@ -42,8 +43,21 @@ def group_lags(log: Log) -> list[GroupLag]:
         for tp in sorted(_partitions_of(group) & ends.keys()):
             current = group.positions.get(tp)
             start = begins[tp] if current is None else current
-            lags.append(GroupLag(group.name, *tp, current, ends[tp], max(0, ends[tp] - start), members.get(tp)))
+            lag = max(0, ends[tp] - start)
+            foreign = tp in group.foreign
+            lags.append(GroupLag(group.name, *tp, current, ends[tp], lag, members.get(tp), foreign))
     return lags
+
+
+def foreign_texts(lags: Iterable[GroupLag], ours: Collection[str]) -> list[str]:
+    """Positions of our own groups that another program has set, in words. Arguments: ours: their names."""
+    return [
+        f"group {lag.group} was set to {lag.current} in {lag.topic}, partition {lag.partition}, by another program: a "
+        "read model goes on where its rows are, owners do not go back, and a process recognises what it knows; `hw "
+        "reset` sets positions with all that belongs to them"
+        for lag in lags
+        if lag.foreign and lag.group in ours
+    ]
 
 
 def partitions_text(partitions: Iterable[TopicPartition]) -> str:

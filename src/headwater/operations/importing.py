@@ -1,90 +1,33 @@
 """Loading a file of commands or events, a JSON object per line, each at most once.
 
-Every line has an id that follows from the file's content and the line's number (or its own `id` field), and
-says where it comes from. So a file that is imported again, or whose import was killed, doubles nothing,
-whatever happened to its entities since. A line that cannot be imported is told and set aside; the others go on.
+Lines have ids (see `importing_lines`), so a file that is imported again, or whose import was killed, doubles nothing,
+whatever happened to its entities since.
 
-    {"commandType":"PlaceOrder","orderId":"123",…}      carried out by the entity's owner
-    {"eventType":"OrderPlaced","orderId":"123",…}       appended to the entity as it is
+    a line                              becomes                                  where the import stops
+    cannot be read; its handler fails   set aside, and later ones of its entity  set aside, and all later ones
+    is refused                          set aside, the others go on              set aside, and all later ones
+    has nobody who carries it out       tried again, in pauses                   the same
 
-Beside the payload a line may carry `timestamp` (when it happened), `id`, `actor` and `commandVersion` or
-`eventVersion`.
+What is set aside is in a file, in order, so nothing is skipped: corrected, it is imported as any other. Lines that were
+sent when an earlier one failed are carried out (`in_flight`).
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
-from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple, cast
 
 from headwater.client.receipts import Appending, Receipt, Sending
 from headwater.client.shop import Shop
-from headwater.entities.behaviour import Behaviour
-from headwater.errors import BadData, Conflict, Failed, HeadwaterError, Misuse, NotFound
-from headwater.log.limits import MAX_RECORD_BYTES
-from headwater.messages.declare import Message, key_of
-from headwater.messages.json_codec import other_version
+from headwater.environment import SYSTEM, Environment
+from headwater.errors import BadData, Conflict, Failed, HeadwaterError, Misuse, NotFound, Unavailable, Unknown
 from headwater.messages.rejection import Rejected
-from headwater.messages.times import parse_time
-from headwater.operations.vocabulary import Vocabulary, Word, read_message, read_object
-from headwater.owners.arriving import Source
+from headwater.operations.importing_lines import BadLine, ImportFile, Line, LineReader, Place
+from headwater.readers.loop import FIRST_PAUSE_S, LAST_PAUSE_S, with_jitter
 
-Kind = Literal["commands", "events"]
-
-MAX_LINE_BYTES = MAX_RECORD_BYTES - 10_000
-"""What a line may have: its record carries headers as well."""
-
-REASON_FIELD = "rejected"
-"""Where a line that was set aside carries the reason: ignored when the corrected line is imported."""
-
-
-class Line(NamedTuple):
-    """A line of a file. Arguments: number: from 1; raw: without its end."""
-
-    number: int
-    raw: bytes
-
-
-class BadLine(NamedTuple):
-    """A line that was not imported, and why. Arguments: kind: the name of the error, or of the refusal."""
-
-    line: Line
-    kind: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ImportFile:
-    """A file to import. Arguments: count: of its lines; digest: of its content, uncompressed."""
-
-    path: Path
-    count: int
-    digest: str
-
-    @classmethod
-    def look_at(cls, path: Path) -> ImportFile:
-        """Reads the file once. Raises: Misuse: it cannot be read."""
-        digest, lines = hashlib.sha256(), 0
-        try:
-            with opened(path) as file:
-                for raw in file:
-                    digest.update(raw)
-                    lines += 1
-        except (OSError, EOFError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            raise Misuse(f"{path} cannot be read: {reason}") from error
-        return cls(path, lines, digest.hexdigest()[:32])
-
-    def lines(self) -> Iterator[Line]:
-        with opened(self.path) as file:
-            for number, raw in enumerate(file, 1):
-                text = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
-                yield Line(number, text.strip())
+SetAside = Callable[[BadLine], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,136 +44,113 @@ class Tally:
         return self.imported + self.repeated + self.rejected + self.blank
 
 
-@dataclass(frozen=True, slots=True)
-class LineReader:
-    """Makes commands and events of lines.
+class Import:
+    """One import. Order is kept per entity.
 
-    Arguments: vocabulary; digest: the file's; kind: what every line is (None: as its own field says); actor:
-    for lines that name none; unknown_fields: whether a line may have fields that its class does not have.
+    Arguments: in_flight: how many lines may be without an answer; timeout_s: to wait for each, and for somebody who
+    carries them out to come back; stops: whether it stops at the first line that cannot be
+    imported; set_aside: is given
+    the lines that could not be imported; progress: is told how far it is.
     """
 
-    vocabulary: Vocabulary
-    digest: str
-    kind: Kind | None = None
-    actor: str | None = None
-    unknown_fields: bool = False
+    def __init__(
+        self,
+        shop: Shop,
+        file: ImportFile,
+        reader: LineReader,
+        *,
+        in_flight: int,
+        timeout_s: float,
+        set_aside: SetAside,
+        stops: bool = False,
+        progress: Callable[[Tally], None] = lambda tally: None,
+        environment: Environment = SYSTEM,
+    ) -> None:
+        self._shop, self._file, self._reader = shop, file, reader
+        self._in_flight, self._timeout_s, self._stops = in_flight, timeout_s, stops
+        self._set_aside, self._progress, self._environment = set_aside, progress, environment
+        self._held: dict[Place | None, int] = {}
+        self._first: int | None = None
+        self._lines = file.lines()
+        self._unanswered: deque[Line] = deque()
+        self.tally = Tally()
 
-    def read(self, line: Line) -> Sending | Appending:
-        """Raises: Misuse: the line cannot be imported; the text says why."""
-        if len(line.raw) > MAX_LINE_BYTES:
-            raise Misuse(f"the line has {len(line.raw):,} bytes; at most {MAX_LINE_BYTES:,} fit a record")
-        fields = read_object(line.raw)
-        if self._is_command(fields):
-            word = self.vocabulary.command(_text(fields, "commandType") or "")
-            return Sending(self._message(word, line, fields, "command"), **self._envelope(word, line, fields))
-        event_word = self.vocabulary.event(_text(fields, "eventType") or "")
-        event = self._message(event_word, line, fields, "event")
-        behaviour: Behaviour[Any] = event_word.behaviour
-        return Appending(behaviour.aggregate, key_of(event), [event], **self._envelope(event_word, line, fields))
-
-    def _is_command(self, fields: dict[str, Any]) -> bool:
-        there = {kind for kind in ("command", "event") if f"{kind}Type" in fields}
-        if self.kind is not None:
-            there &= {self.kind.removesuffix("s")}
-        if len(there) == 1:
-            return there == {"command"}
-        if there:
-            raise Misuse('it has both "commandType" and "eventType"; say --as commands or --as events')
-        wanted = f'"{self.kind.removesuffix("s")}Type"' if self.kind else '"commandType" or "eventType"'
-        raise Misuse(f"it has no field {wanted} that says what it is")
-
-    def _message(self, word: Word[Any], line: Line, fields: dict[str, Any], kind: str) -> Any:
-        cls: type[Message] = word.message
-        version = fields.get(f"{kind}Version", 1)
-        if not isinstance(version, int):
-            raise Misuse(f'"{kind}Version" is {version!r}, and no whole number')
-        if version != cls.__hw__.version:
-            raise Misuse(other_version(cls, version).reason)
-        beside = {f"{kind}Type", f"{kind}Version", *_beside(cls)}
-        return read_message(word, line.raw, ignore=beside, unknown_fields=self.unknown_fields)
-
-    def _envelope(self, word: Word[Any], line: Line, fields: dict[str, Any]) -> dict[str, Any]:
-        beside = {name: fields[name] for name in _beside(word.message) if name in fields}
-        return {
-            "command_id": _text(beside, "id") or f"{self.digest}-{line.number}",
-            "time": _time(beside),
-            "actor": _text(beside, "actor") or self.actor,
-            "source": Source(f"import|{self.digest}|0", line.number, 0),
-        }
-
-
-def import_lines(
-    shop: Shop,
-    file: ImportFile,
-    reader: LineReader,
-    *,
-    in_flight: int,
-    timeout_s: float,
-    set_aside: Callable[[BadLine], None],
-    progress: Callable[[Tally], None] = lambda tally: None,
-) -> Tally:
-    """Imports a file; order is kept per entity.
-
-    Arguments: in_flight: how many lines may be without an answer; timeout_s: to wait for each; set_aside: is
-    given the lines that could not be imported; progress: is told how far it is.
-    Raises: Unavailable, Unknown: the import came to a stop; doing it again goes on where it stopped.
-    """
-    waiting: deque[Line] = deque()
-    tally = Tally()
-
-    def told(line: Line, error: HeadwaterError) -> None:
-        nonlocal tally
-        kind = error.name if isinstance(error, Rejected) else type(error).__name__
-        set_aside(BadLine(line, kind, str(error)))
-        tally = replace(tally, rejected=tally.rejected + 1)
-        progress(tally)
-
-    def items() -> Iterator[Sending | Appending]:
-        nonlocal tally
-        for line in file.lines():
-            if not line.raw:
-                tally = replace(tally, blank=tally.blank + 1)
-                continue
+    def run(self) -> Tally:
+        """Raises: Unavailable, Unknown: the import came to a stop; doing it again goes on where it stopped."""
+        pause_s, pause = FIRST_PAUSE_S, threading.Event()
+        moved_s = self._environment.monotonic_s()
+        while True:
+            before = self.tally
             try:
-                item = reader.read(line)
-            except Misuse as error:
-                told(line, error)
-                continue
-            waiting.append(line)
-            yield item
+                self._run()
+                return self.tally
+            except (Unavailable, Unknown):
+                now_s = self._environment.monotonic_s()
+                if self.tally != before:
+                    moved_s, pause_s = now_s, FIRST_PAUSE_S
+                if not self.tally.lines or now_s - moved_s > self._timeout_s:  # nobody was there, or comes back
+                    raise
+            pause.wait(with_jitter(pause_s, self._environment))
+            pause_s = min(2 * pause_s, LAST_PAUSE_S)
 
-    for outcome in shop.send_many(items(), in_flight=in_flight, timeout_s=timeout_s):
-        line = waiting.popleft()
-        if isinstance(outcome, Receipt):
-            count = "repeated" if outcome.duplicate else "imported"
-            tally = replace(tally, **{count: getattr(tally, count) + 1})
-            progress(tally)
-        elif isinstance(outcome, Rejected | Conflict | Misuse | Failed | BadData | NotFound):
-            told(line, outcome)
-        else:
-            raise outcome
-    return tally
+    def _run(self) -> None:
+        """Goes on. What was sent before without an answer is sent again, and recognised if it was carried out."""
+        again, self._unanswered = self._unanswered, deque()
+        items = self._items(again)
+        for outcome in self._shop.send_many(items, in_flight=self._in_flight, timeout_s=self._timeout_s):
+            line = self._unanswered[0]
+            if isinstance(outcome, Receipt):
+                self._count("repeated" if outcome.duplicate else "imported")
+            elif isinstance(outcome, Rejected | Conflict | NotFound):
+                self._reject(line, outcome, holds=False)
+            elif isinstance(outcome, Misuse | Failed | BadData):
+                self._reject(line, outcome)
+            else:
+                self._unanswered.extend(again)
+                raise outcome
+            self._unanswered.popleft()
 
+    def _items(self, again: deque[Line]) -> Iterator[Sending | Appending]:
+        while again:
+            self._unanswered.append(again.popleft())
+            yield self._reader.read(self._unanswered[-1])
+        for line in self._lines:
+            item = self._item(line)
+            if item is not None:
+                yield item
 
-def opened(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+    def _item(self, line: Line) -> Sending | Appending | None:
+        if not line.raw:
+            self._count("blank")
+            return None
+        first = self._waits_for(line)
+        if first is not None:
+            self._reject(line, Misuse(f"it waits for line {first}, which could not be imported"), holds=False)
+            return None
+        try:
+            item = self._reader.read(line)
+        except Misuse as error:
+            self._reject(line, error)
+            return None
+        self._unanswered.append(line)
+        return item
 
+    def _waits_for(self, line: Line) -> int | None:
+        """The number of a line that was set aside and comes first."""
+        if self._first is not None and self._stops:
+            return self._first
+        return self._held.get(self._reader.place(line)) if self._held else None
 
-def _beside(cls: type[Message]) -> set[str]:
-    """The fields that belong to the line and not to the message: a message's own field of that name is its own."""
-    return {"id", "actor", "timestamp", REASON_FIELD} - set(cls.__struct_encode_fields__)
+    def _reject(self, line: Line, error: HeadwaterError, holds: bool = True) -> None:
+        """Arguments: holds: whether later lines of its entity wait for it."""
+        kind = error.name if isinstance(error, Rejected) else type(error).__name__
+        self._set_aside(BadLine(line, kind, str(error)))
+        self._first = self._first or line.number
+        place = self._reader.place(line) if holds else None
+        if place is not None:
+            self._held.setdefault(place, line.number)
+        self._count("rejected")
 
-
-def _text(fields: dict[str, Any], name: str) -> str | None:
-    value = fields.get(name)
-    if value is None or (isinstance(value, str) and value):
-        return value
-    raise Misuse(f'"{name}" is {value!r}, and no text')
-
-
-def _time(fields: dict[str, Any]) -> datetime | None:
-    text = _text(fields, "timestamp")
-    try:
-        return None if text is None else parse_time(text)
-    except ValueError as error:
-        raise Misuse(f'"timestamp": {error}; write 2024-04-10T10:30:00Z') from error
+    def _count(self, what: str) -> None:
+        self.tally = replace(self.tally, **{what: getattr(self.tally, what) + 1})
+        self._progress(self.tally)

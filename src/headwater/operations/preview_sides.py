@@ -19,8 +19,9 @@ from headwater.log.port import Log, Positions, TopicPartition
 from headwater.log.topology import state_topic
 from headwater.operations.shadow import Folded, Place, Shadow, Traced, digest_of, fields_of, plain, run_shadow
 from headwater.owners.state_record import StateRecord, decode_value
-from headwater.projections.folding import Stopped, fold
+from headwater.projections.folding import Call, Stopped, fold
 from headwater.projections.read_model import ReadModel
+from headwater.projections.seen import seen_by
 from headwater.readers.spans import batches_between
 from headwater.stores.memory import MemoryStore
 from headwater.stores.port import Store
@@ -88,17 +89,23 @@ class LocalSide:
         """The rows of a read model's tables, and what stopped it, if anything did."""
         failures: list[HeadwaterError] = []
         with closing(MemoryStore()) as store:
-            store.open_tables(model.runner, model.tables)
-            starts = self._log.begins(list(ends))
+            seen = seen_by(model, store, self._environment)
+            store.open_tables(model.runner, [*model.tables, *seen.tables])
+            starts, positions = self._log.begins(list(ends)), dict[TopicPartition, int]()
             for batch in batches_between(self._log, starts, ends, "previewing", self._environment):
+                calls: list[Call] = []
+                records = seen.sift(positions, batch.records)
                 for topic in model.topics:
-                    calls, stops = topic.gather([one for one in batch.records if one.topic == topic.name])
-                    failures += [failure for _, failure in stops.values()]
-                    try:
-                        work = partial(fold, schemas=model.tables, calls=calls)
-                        store.apply(model.runner, {}, {}, work)
-                    except Stopped as stopped:
-                        failures.append(stopped.cause)
+                    gathered = topic.gather([one for one in records if one.topic == topic.name])
+                    failures += [failure for _, failure in gathered.stops.values()]
+                    calls += gathered.calls
+                failures += seen.refused(calls)
+                try:
+                    work = partial(fold, schemas=model.tables, calls=calls)
+                    seen.apply(model.runner, positions, batch.reached, work)
+                    positions.update(batch.reached)
+                except Stopped as stopped:
+                    failures.append(stopped.cause)
                 if failures:
                     break
             return stored_rows(store, model), failures

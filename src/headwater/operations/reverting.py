@@ -9,7 +9,7 @@ import msgspec
 from headwater.client.receipts import Receipt
 from headwater.client.shop import Shop
 from headwater.entities.behaviour import Behaviour
-from headwater.entities.travel import at_version
+from headwater.entities.travel import at_version, newest_version
 from headwater.errors import NotFound
 from headwater.messages.builtin import Reverted
 
@@ -52,7 +52,7 @@ def plan_reversion(shop: Shop, behaviour: Behaviour[Any], entity_id: str, to_ver
         for name in {**now, **fields}
         if name != "version" and now.get(name) != fields.get(name)
     ]
-    return Reversion(behaviour, entity_id, len(history), to_version, changes, then)
+    return Reversion(behaviour, entity_id, newest_version(history), to_version, changes, then)
 
 
 def carry_out(shop: Shop, plan: Reversion, *, actor: str | None, timeout_s: float) -> Receipt:

@@ -13,7 +13,7 @@ from typing import IO, Any
 import msgspec
 
 from headwater.errors import Misuse
-from headwater.operations.importing import REASON_FIELD, BadLine
+from headwater.operations.importing_lines import REASON_FIELD, BadLine
 from headwater.operations.vocabulary import read_object
 
 

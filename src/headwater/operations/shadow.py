@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from headwater.entities.behaviour import Behaviour
+from headwater.entities.behaviour import Behaviour, counted
 from headwater.environment import Environment
 from headwater.errors import BadData, HeadwaterError
 from headwater.log.port import Log, Positions, Record
 from headwater.messages.declare import Event, key_of
 from headwater.messages.envelope import Meta
 from headwater.messages.unreadable import Unreadable
+from headwater.messages.upcasting import parts_of
 from headwater.readers.spans import batches_between
 
 
@@ -99,11 +100,13 @@ class Shadow:
     @property
     def envelopes(self) -> bool:
         """Whether it needs them."""
-        return any(wants_meta for _, wants_meta in self._behaviour.evolvers.values())
+        methods = any(wants_meta for _, wants_meta in self._behaviour.evolvers.values())
+        return methods or self._behaviour.events.wants_headers
 
     def add(self, records: Sequence[Record]) -> None:
         """Folds records in, in their order."""
-        events = self._behaviour.events.decode_many([one.value for one in records])
+        codec = self._behaviour.events
+        events = codec.decode_many(codec.contents(records))
         self.events += len(records)
         for record, event in zip(records, events, strict=True):
             entity_id = _id_of(record, event)
@@ -141,7 +144,7 @@ class Shadow:
             found = self._behaviour.meta_of(record, type(event))
             if isinstance(found, Unreadable):
                 raise BadData(found.reason, topic=record.topic, partition=record.partition, offset=record.offset)
-            return found
+            return counted(found, state.version)
 
         version = state.version + 1
         try:
@@ -169,11 +172,14 @@ def _id_of(record: Record, event: Event | Unreadable) -> str | None:
     try:
         if record.key is not None:
             return record.key.decode()
-        return None if isinstance(event, Unreadable) else key_of(event)
+        return None if isinstance(event, Unreadable) else next((key_of(one) for _, one in parts_of(event)), None)
     except UnicodeDecodeError:
         return None
 
 
 def _place(record: Record, event: Event | Unreadable) -> Place:
-    name = event.wire_name or "?" if isinstance(event, Unreadable) else type(event).__hw__.wire_name
+    if isinstance(event, Unreadable):
+        name = event.wire_name or "?"
+    else:
+        name = " + ".join(type(one).__hw__.wire_name for _, one in parts_of(event)) or type(event).__hw__.wire_name
     return Place(record.topic, record.partition, record.offset, name)

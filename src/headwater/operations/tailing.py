@@ -16,6 +16,9 @@ import msgspec
 from headwater.errors import Misuse
 from headwater.log.port import Log, Positions, Record, TopicPartition
 from headwater.log.topology import events_topic
+from headwater.messages.unreadable import Unreadable
+from headwater.schemas.frames import Frames
+from headwater.schemas.framing import framed
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BATCH = 1000
@@ -79,13 +82,18 @@ def last_records(log: Log, ends: Positions, count: int) -> list[Record]:
     return list(merged)[-count:] if count else []
 
 
-def as_shown(record: Record) -> dict[str, Any]:
-    """A record in plain values: text where it is text, JSON where it is JSON, else base64."""
+def as_shown(record: Record, frames: Frames | None = None) -> dict[str, Any]:
+    """A record in plain values: text where it is text, JSON where it is JSON, else base64. Arguments: frames: what
+    makes JSON of values that were written with a schema. Raises: Unavailable: the registry cannot be asked."""
     headers: dict[str, Any] = {}
     for name, value in record.headers:
         text = as_text(value)
         headers[name] = [*_listed(headers[name]), text] if name in headers else text
-    document = _as_json(record.value)
+    content = record.value
+    if frames is not None:
+        found = frames.as_json(framed(content, record.headers))
+        content = content if isinstance(found, Unreadable) else found
+    document = _as_json(content)
     return {
         "topic": record.topic,
         "partition": record.partition,

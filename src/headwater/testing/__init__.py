@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # for the checkers; HOMES says the same at run time
     from headwater.testing.clock import VirtualEnvironment
     from headwater.testing.given import given
+    from headwater.testing.golden import golden
     from headwater.testing.prefixed import PrefixedLog
     from headwater.testing.waiting import eventually
 
 HOMES = {
     "VirtualEnvironment": "headwater.testing.clock",
     "given": "headwater.testing.given",
+    "golden": "headwater.testing.golden",
     "PrefixedLog": "headwater.testing.prefixed",
     "eventually": "headwater.testing.waiting",
 }
 
-__all__ = ["PrefixedLog", "VirtualEnvironment", "eventually", "given"]
+__all__ = ["PrefixedLog", "VirtualEnvironment", "eventually", "given", "golden"]
 
 
 if not TYPE_CHECKING:  # else a misspelled name would pass the checkers

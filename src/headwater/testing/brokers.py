@@ -12,22 +12,33 @@ that `scripts/broker` wraps.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import random
 import shutil
 import signal
 import socket
-import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 from headwater.errors import Misuse, Unavailable
 from headwater.log.kafka.connection import cache_directory
 from headwater.testing.kafka_files import class_archive, java, kafka_libraries, run_java
+from headwater.testing.server_process import last_lines, launched, lives, remember, told_of, wait_until_gone
+
+START_S = 180.0
+"""How long brokers may take until they answer, on a machine that starts other servers at the same time."""
+
+GONE_S = 60.0
+"""How long a process may take until it has ended, or stands still, after it was told to."""
+
+_MINE: list[TextIO] = []
+"""Open, and so locked, until this process ends: a file for each port that it was given."""
 
 _LOGGING = """status = error
 rootLogger.level = warn
@@ -88,7 +99,7 @@ class Cluster:
         nodes = [Node(**node) for node in content["nodes"]]
         return cls(directory, content["cluster_id"], Path(content["cache"]), nodes)
 
-    def start(self, timeout_s: float = 60) -> None:
+    def start(self, timeout_s: float = START_S) -> None:
         """Starts every node that does not run and waits until all answer.
 
         Raises: Unavailable: one of them died or did not answer in time; the message carries its last lines.
@@ -96,7 +107,7 @@ class Cluster:
         for node in self.nodes:
             if not self._runs(node):
                 self._launch(node)
-        self._wait_until_ready(timeout_s)
+        self._wait_until_ready(self.nodes, timeout_s)
 
     def stop(self, timeout_s: float = 30) -> None:
         """Ends every node in an orderly way; one that is paused or does not end in time is killed."""
@@ -111,7 +122,7 @@ class Cluster:
             except Unavailable:
                 self.kill(node.id)
 
-    def end(self, node: int, timeout_s: float = 30) -> None:
+    def end(self, node: int, timeout_s: float = GONE_S) -> None:
         """Ends one node in an orderly way: it hands over what it leads. Raises: Unavailable: not in time."""
         os.kill(self._node(node).pid, signal.SIGTERM)
         self._wait_until_gone(self._node(node), timeout_s)
@@ -119,24 +130,27 @@ class Cluster:
     def kill(self, node: int) -> None:
         """Ends a node as a power cut would (SIGKILL)."""
         os.kill(self._node(node).pid, signal.SIGKILL)
-        self._wait_until_gone(self._node(node), 10)
+        self._wait_until_gone(self._node(node))
 
     def pause(self, node: int) -> None:
-        """Freezes a node: its connections stay open and nothing answers."""
+        """Freezes a node: its connections stay open and nothing answers. Raises: Unavailable: it goes on."""
         pid = self._node(node).pid
         os.kill(pid, signal.SIGSTOP)
-        deadline = time.monotonic() + 10
-        while not _ps(pid, "state").startswith("T") and time.monotonic() < deadline:
+        deadline = time.monotonic() + GONE_S
+        while not told_of(pid, "state").startswith("T"):
+            if time.monotonic() > deadline:
+                raise Unavailable(f"broker {node} (process {pid}) was not stopped within {GONE_S:g} s")
             time.sleep(0.01)
 
     def resume(self, node: int) -> None:
         os.kill(self._node(node).pid, signal.SIGCONT)
 
-    def restart(self, node: int) -> None:
-        """Starts a node that was killed, with the data it had, and waits until it answers."""
+    def restart(self, node: int, timeout_s: float = START_S) -> None:
+        """Starts a node that was killed, with the data it had, and waits until it answers. Raises: Unavailable."""
         if not self._runs(self._node(node)):
             self._launch(self._node(node))
-        self._wait_until_ready(60)
+        others = [one for one in self.nodes if one.id != node and self._runs(one)]
+        self._wait_until_ready([self._node(node), *others], timeout_s)
 
     def delete(self) -> None:
         """Stops the cluster and removes its directory, data included, and what its clients kept on this machine."""
@@ -154,14 +168,11 @@ class Cluster:
             "cache": str(self.cache),
             "nodes": [asdict(node) for node in self.nodes],
         }
-        written = self.directory / "cluster.json.new"
-        written.write_text(json.dumps(content, indent=1))
-        written.replace(self.directory / "cluster.json")
+        remember(self.directory / "cluster.json", content)
 
     def log_tail(self, node: int, lines: int = 12) -> str:
         """The last lines that a node wrote."""
-        written = self._home(self._node(node)) / "broker.log"
-        return "\n".join(written.read_text(errors="replace").splitlines()[-lines:]) if written.exists() else ""
+        return last_lines(self._home(self._node(node)) / "broker.log", lines)
 
     def _node(self, id: int) -> Node:
         return next(node for node in self.nodes if node.id == id)
@@ -170,14 +181,8 @@ class Cluster:
         return self.directory / f"node-{node.id}"
 
     def _runs(self, node: Node) -> bool:
-        """Whether the node's process lives. A process id alone may belong to somebody else by now."""
-        if not node.pid:
-            return False
-        with contextlib.suppress(ChildProcessError):
-            # Of a child that is ending, ps may not know the command any more while it still writes files.
-            if os.waitpid(node.pid, os.WNOHANG)[0] == 0:
-                return True
-        return str(self._home(node)) in _ps(node.pid, "command")
+        """Whether the node's process lives."""
+        return lives(node.pid, str(self._home(node)))
 
     def _launch(self, node: Node) -> None:
         home, libraries = self._home(node), kafka_libraries(self.cache)
@@ -190,41 +195,31 @@ class Cluster:
         # Node 1's first orderly end writes the archive of loaded classes that later starts use.
         first = node.id == 1 and not class_archive(libraries).exists()
         writing = [f"-XX:ArchiveClassesAtExit={class_archive(libraries)}"] if first else []
-        with (home / "broker.log").open("ab") as output:
-            process = subprocess.Popen(
-                [
-                    *java(libraries, *writing),
-                    f"-Dlog4j2.configurationFile={home / 'log4j2.properties'}",
-                    *("kafka.Kafka", str(settings)),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        node.pid = process.pid
+        logging = f"-Dlog4j2.configurationFile={home / 'log4j2.properties'}"
+        command = [*java(libraries, *writing), logging, "kafka.Kafka", str(settings)]
+        node.pid = launched(command, home / "broker.log")
         self.save()
 
-    def _wait_until_ready(self, timeout_s: float) -> None:
+    def _wait_until_ready(self, nodes: Sequence[Node], timeout_s: float) -> None:
+        """Until all of these take connections, and one of them knows them all."""
         from confluent_kafka import KafkaException
         from confluent_kafka.admin import AdminClient
 
         deadline = time.monotonic() + timeout_s
-        running = {node.id for node in self.nodes if self._runs(node)}
-        for node in self.nodes:
-            if node.id in running:
-                self._wait_for_port(node, deadline)
+        for node in nodes:
+            self._wait_for_port(node, deadline)
         admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
         while time.monotonic() < deadline:
             with contextlib.suppress(KafkaException):
-                if running <= admin.list_topics(timeout=1).brokers.keys():
+                if {node.id for node in nodes} <= admin.list_topics(timeout=5).brokers.keys():
                     return
+                time.sleep(0.02)
         raise Unavailable(f"the brokers in {self.directory} did not find each other within {timeout_s:g} s")
 
     def _wait_for_port(self, node: Node, deadline: float) -> None:
         while time.monotonic() < deadline:
             try:
-                socket.create_connection(("127.0.0.1", node.port), timeout=1).close()
+                socket.create_connection(("127.0.0.1", node.port), timeout=10).close()
                 return
             except OSError:
                 if not self._runs(node):
@@ -235,12 +230,8 @@ class Cluster:
             f"{self.log_tail(node.id)}"
         )
 
-    def _wait_until_gone(self, node: Node, timeout_s: float) -> None:
-        deadline = time.monotonic() + timeout_s
-        while self._runs(node):
-            if time.monotonic() > deadline:
-                raise Unavailable(f"broker {node.id} (process {node.pid}) did not end within {timeout_s:g} s")
-            time.sleep(0.02)
+    def _wait_until_gone(self, node: Node, timeout_s: float = GONE_S) -> None:
+        wait_until_gone(lambda: self._runs(node), f"broker {node.id} (process {node.pid})", timeout_s)
 
 
 def start_brokers(
@@ -277,13 +268,6 @@ def start_brokers(
     return cluster
 
 
-def _ps(pid: int, what: str) -> str:
-    """What the system says about a process, however long (COLUMNS would cut it); empty: there is none."""
-    return subprocess.run(
-        ["ps", "-ww", "-o", f"{what}=", "-p", str(pid)], capture_output=True, text=True, check=False
-    ).stdout
-
-
 def _new_cluster_id() -> str:
     import base64
 
@@ -296,7 +280,9 @@ def _new_nodes(count: int, port: int | None) -> list[Node]:
 
 
 def free_ports() -> Iterator[int]:
-    """Ports that nobody uses now. Held until the caller is done with all, so that none comes twice.
+    """Ports that nobody uses now. Held until the caller is done with all, so that none comes twice; and no other
+    process gets one of them here while this one lives, for a server takes its port some seconds later, and leaves it
+    when it is started anew.
 
     Below those that the system gives to outgoing connections: a broker asks its own controller's port until it
     answers, and from a port of that range such a connection would in the end meet itself and keep the port.
@@ -304,12 +290,28 @@ def free_ports() -> Iterator[int]:
     draw = random.SystemRandom()
     with contextlib.ExitStack() as held:
         while True:
+            port = draw.randrange(15_000, _first_outgoing_port())
             listener = held.enter_context(socket.socket())
             try:
-                listener.bind(("127.0.0.1", draw.randrange(15_000, _first_outgoing_port())))
+                listener.bind(("127.0.0.1", port))
             except OSError:
                 continue  # somebody has it: another draw
-            yield listener.getsockname()[1]
+            if _is_mine(port):
+                yield port
+
+
+def _is_mine(port: int) -> bool:
+    """Whether no other process on this machine, and no earlier call here, was given this port."""
+    places = Path(tempfile.gettempdir()) / f"headwater-ports-{os.getuid()}"
+    places.mkdir(exist_ok=True)
+    place = (places / str(port)).open("w")
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        place.close()
+        return False
+    _MINE.append(place)
+    return True
 
 
 def _first_outgoing_port() -> int:

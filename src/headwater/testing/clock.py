@@ -6,7 +6,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 
-from headwater.environment import KeptTelemetry, uuid7
+from headwater.environment import KeptTelemetry, Tracing, uuid7
 from headwater.errors import Misuse
 
 START = datetime(2024, 4, 10, 10, 30, tzinfo=UTC)
@@ -29,6 +29,7 @@ class VirtualEnvironment:
         self._now, self._seed, self._made = start.astimezone(UTC), seed, 0
         self._lock = threading.Lock()
         self.telemetry = KeptTelemetry()
+        self.tracing: Tracing | None = None
 
     def now(self) -> datetime:
         """The virtual time, in UTC."""

@@ -20,7 +20,7 @@ from headwater.log.memory import MemoryLog
 from headwater.log.topology import Topology
 from headwater.messages.declare import Command
 from headwater.services import Part, make_services
-from headwater.testing.stage import Stopped
+from headwater.testing.stage import Stopped, dead_letter_in
 
 CLIENT = "scenario"
 
@@ -30,10 +30,13 @@ class InMemory:
 
     def __init__(self, app: App, part: Part, environment: Environment) -> None:
         log = self.log = MemoryLog(seed=0)
+        self._reads = part == "projections"
         topology = self.topology = Topology.read(log)
         if part == "processes":
             topology.ensure(command_families(), partitions=app.partitions)
-        self._models = ReadModels.open(app.name, app.projections, [], log, topology, "memory://", environment)
+        self._models = ReadModels.open(
+            app.name, app.projections, [], log, topology, "memory://", environment, app.codecs
+        )
         self._services = make_services(app, log, topology, self._models, [part], CLIENT, environment)
         post = Post(log, topology, client=CLIENT, url="memory://", environment=environment)
         owners = self._services.owners
@@ -68,6 +71,9 @@ class InMemory:
         for owner in self._services.owners.values():
             for why in owner.failures.values():
                 raise Stopped(why)
+        letter = dead_letter_in(self._services, self._models if self._reads else None)
+        if letter is not None:
+            raise Stopped(letter)
 
 
 def command_families() -> list[str]:

@@ -5,23 +5,26 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 from headwater.errors import Unavailable
+from headwater.testing.maven import fetch, pom
 
 KAFKA_VERSION = "4.4.0"
 _LOG4J_VERSION = "2.25.5"
 
-_POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
-<groupId>headwater</groupId><artifactId>broker</artifactId><version>1</version><packaging>pom</packaging>
-<dependencies>
-<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId>
-<version>{KAFKA_VERSION}</version></dependency>
-<dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId>
-<version>{_LOG4J_VERSION}</version></dependency>
-</dependencies></project>
-"""
+_CSV_VERSION = "2.21.7"
+"""Of Jackson, as the other files of it that come with this Kafka."""
+
+_BROKER = pom(
+    f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}",
+    f"org.apache.logging.log4j:log4j-slf4j-impl:{_LOG4J_VERSION}",
+)
+_TOOLS = pom(
+    f"org.apache.kafka:kafka-tools:{KAFKA_VERSION}",
+    f"com.fasterxml.jackson.dataformat:jackson-dataformat-csv:{_CSV_VERSION}",
+    alone=True,  # the broker's files have what they need themselves
+)
 
 
 def class_archive(libraries: Path) -> Path:
@@ -54,32 +57,20 @@ def kafka_libraries(cache: Path) -> Path:
 
     Raises: Unavailable: Maven is missing or cannot reach its repository.
     """
-    home = cache / "kafka" / KAFKA_VERSION
-    libraries = home / "libs"
-    if libraries.exists():
-        return libraries
-    maven = shutil.which("mvn")
-    if maven is None:
-        raise Unavailable("Maven is not installed: Kafka's files come through it (`./scripts/setup-servers`)")
-    home.mkdir(parents=True, exist_ok=True)
-    # Another process may be here too: each fetches into a directory of its own, the first rename wins.
-    fetched = Path(tempfile.mkdtemp(prefix="fetch-", dir=home))
-    try:
-        (fetched / "pom.xml").write_text(_POM)
-        done = subprocess.run(
-            [maven, "-B", "-q", "dependency:copy-dependencies", "-DoutputDirectory=libs", "-DincludeScope=runtime"],
-            cwd=fetched,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise Unavailable(f"Maven could not fetch Kafka {KAFKA_VERSION}:\n{done.stdout[-2000:]}")
-        try:
-            (fetched / "libs").rename(libraries)
-        except OSError:
-            if not libraries.exists():
-                raise
-    finally:
-        shutil.rmtree(fetched)
+    return _fetched(cache, "libs", _BROKER)
+
+
+def kafka_tools(cache: Path) -> Path:
+    """The directory with the jars of Kafka's command-line tools, which run beside those of `kafka_libraries` (1 MB).
+
+    Raises: Unavailable: as there.
+    """
+    return _fetched(cache, "tools", _TOOLS)
+
+
+def _fetched(cache: Path, name: str, project: str) -> Path:
+    """A directory of jars, fetched if it is not there."""
+    libraries = cache / "kafka" / KAFKA_VERSION / name
+    if not libraries.exists():
+        fetch(project, libraries, f"Kafka {KAFKA_VERSION}")
     return libraries

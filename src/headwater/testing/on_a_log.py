@@ -14,10 +14,10 @@ from headwater.log.port import Log, TopicPartition
 from headwater.log.topology import Topology
 from headwater.readers.loop import ReadingLoop
 from headwater.services import Part
-from headwater.testing.stage import Stopped
+from headwater.testing.stage import Stopped, dead_letter_in
 from headwater.testing.waiting import eventually
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class OnALog:
@@ -27,7 +27,7 @@ class OnALog:
     """
 
     def __init__(self, app: App, part: Part, log: Log, store: str, environment: Environment) -> None:
-        self.log = log
+        self.log, self._reads = log, part == "projections"
         self._running = app.run(log, only=[part], store=store, environment=environment)
         self._open = ExitStack()
         self.shop = self._open.enter_context(self._running)
@@ -80,4 +80,5 @@ class OnALog:
         for status in services.statuses:
             if not status.alive:
                 return status.last_failure or f"{status.name} is {status.state}"
-        return next((why for owner in services.owners.values() for why in owner.failures.values()), None)
+        owners = (why for owner in services.owners.values() for why in owner.failures.values())
+        return next(owners, None) or dead_letter_in(services, self._running.models if self._reads else None)

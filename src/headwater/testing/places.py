@@ -21,6 +21,9 @@ from headwater.log.opening import open_log
 from headwater.log.port import Log
 from headwater.testing.prefixed import PrefixedLog
 
+FORGET_S = 100.0
+"""How long a broker may take over each step of being left as it was found."""
+
 Kind = Literal["memory", "sqlite", "kafka"]
 
 
@@ -120,12 +123,13 @@ def forget_on_kafka(url: str, prefix: str) -> None:
     from confluent_kafka.admin import AdminClient
 
     admin = AdminClient({"bootstrap.servers": urlsplit(url).netloc, "log_level": 0})
-    topics = [name for name in admin.list_topics(timeout=10).topics if name.startswith(prefix)]
-    groups = [one.group_id for one in admin.list_consumer_groups().result(10).valid if one.group_id.startswith(prefix)]
+    topics = [name for name in admin.list_topics(timeout=FORGET_S).topics if name.startswith(prefix)]
+    listed = admin.list_consumer_groups(request_timeout=FORGET_S).result().valid
+    groups = [one.group_id for one in listed if one.group_id.startswith(prefix)]
     answers = [
-        *(admin.delete_topics(topics).values() if topics else ()),
-        *(admin.delete_consumer_groups(groups).values() if groups else ()),
+        *(admin.delete_topics(topics, request_timeout=FORGET_S).values() if topics else ()),
+        *(admin.delete_consumer_groups(groups, request_timeout=FORGET_S).values() if groups else ()),
     ]
     for answer in answers:
         with suppress(KafkaException):  # a member that is just leaving holds its group; the rest goes
-            answer.result(10)
+            answer.result()

@@ -33,6 +33,9 @@ P = TypeVar("P", bound=Projection)
 
 READ_S = 1.0
 
+PATIENCE_S = 60.0
+"""How long an answer may take: nothing is said of how quick the log is."""
+
 
 class Outcome(NamedTuple):
     """What a command led to.
@@ -59,7 +62,7 @@ class PlayedAggregate(Generic[A]):
         """Makes events happen, in order. Raises: HeadwaterError: they cannot have."""
         for event, time in events:
             self._refuse_foreign(event)
-            self._at.sender.append(self._aggregate, key_of(event), [event], time=time)
+            self._at.sender.append(self._aggregate, key_of(event), [event], time=time, timeout_s=PATIENCE_S)
 
     def send(self, sending: Sending) -> Outcome:
         """Has a command carried out. Raises: AssertionError: the state cannot be made again from the events."""
@@ -73,6 +76,7 @@ class PlayedAggregate(Generic[A]):
                 expected_version=sending.expected_version,
                 time=sending.time,
                 actor=sending.actor,
+                timeout_s=PATIENCE_S,
             )
         except HeadwaterError as error:
             return Outcome((), error, False)
@@ -82,7 +86,7 @@ class PlayedAggregate(Generic[A]):
 
     def state(self, entity_id: str) -> A | None:
         """The state now; None: it was never there."""
-        return self._at.sender.find(self._aggregate, entity_id)
+        return self._at.sender.find(self._aggregate, entity_id, timeout_s=PATIENCE_S)
 
     def _refuse_foreign(self, message: Command | Event) -> None:
         kind = type(message)

@@ -15,7 +15,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from uuid import uuid4
 
 from headwater.errors import Unavailable
 from headwater.testing.brokers import free_ports
+from headwater.testing.server_process import bring_up, last_lines, launched, lives, remember, wait_until_gone
 
 PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin", "/usr/local/pgsql/bin")
 
@@ -55,26 +55,15 @@ class PostgresServer:
     @property
     def runs(self) -> bool:
         """Whether its process lives. A process id alone may belong to somebody else by now."""
-        if not self.pid:
-            return False
-        with contextlib.suppress(ChildProcessError):
-            if os.waitpid(self.pid, os.WNOHANG)[0] == 0:
-                return True
-        command = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(self.pid)], capture_output=True, text=True)
-        return str(self._data) in command.stdout
+        return lives(self.pid, str(self._data))
 
-    def start(self, timeout_s: float = 30) -> None:
+    def start(self, timeout_s: float = 120.0) -> None:
         """Starts the server and waits until it answers. After a crash it waits for what is left of the old one.
 
         Raises: Unavailable: with the last lines of its log.
         """
-        deadline_s = time.monotonic() + timeout_s
-        while not self._answers():
-            if not self.runs:
-                self._launch()
-            if time.monotonic() > deadline_s:
-                raise Unavailable(f"PostgreSQL in {self.directory} does not start:\n{self.log_tail()}")
-            time.sleep(0.02)
+        if not bring_up(self._answers, lambda: self.runs, self._launch, timeout_s):
+            raise Unavailable(f"PostgreSQL in {self.directory} does not start:\n{self.log_tail()}")
 
     def stop(self) -> None:
         """Ends the server in an orderly way; open connections are closed."""
@@ -91,8 +80,7 @@ class PostgresServer:
 
     def log_tail(self, lines: int = 12) -> str:
         """The last lines that it wrote."""
-        written = self.directory / "postgres.log"
-        return "\n".join(written.read_text(errors="replace").splitlines()[-lines:]) if written.exists() else ""
+        return last_lines(self.directory / "postgres.log", lines)
 
     @contextlib.contextmanager
     def schema(self) -> Iterator[str]:
@@ -120,7 +108,7 @@ class PostgresServer:
         if not self.runs:
             return False
         with contextlib.suppress(psycopg.OperationalError):
-            psycopg.connect(self.url, connect_timeout=5).close()
+            psycopg.connect(self.url, connect_timeout=10).close()
             return True
         return False
 
@@ -128,35 +116,20 @@ class PostgresServer:
         settings = [
             f"port={self.port}",
             "listen_addresses=127.0.0.1",
-            "max_connections=100",
+            "max_connections=300",
             "unix_socket_directories=",
         ]
         settings.append(f"fsync={'on' if self.fsync else 'off'}")
         options = [part for setting in settings for part in ("-c", setting)]
-        with (self.directory / "postgres.log").open("ab") as output:
-            process = subprocess.Popen(
-                [program("postgres"), "-D", str(self._data), *options],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                cwd=self.directory,
-                **account(),
-            )
-        self.pid = process.pid
-        written = self.directory / "postgres.json.new"
-        written.write_text(json.dumps({"port": self.port, "pid": self.pid, "fsync": self.fsync}))
-        written.replace(self.directory / "postgres.json")
+        command = [program("postgres"), "-D", str(self._data), *options]
+        self.pid = launched(command, self.directory / "postgres.log", cwd=self.directory, **account())
+        remember(self.directory / "postgres.json", {"port": self.port, "pid": self.pid, "fsync": self.fsync})
 
     def _signal(self, number: int) -> None:
         if not self.runs:
             return
         os.kill(self.pid, number)
-        deadline_s = time.monotonic() + 30
-        while self.runs:
-            if time.monotonic() > deadline_s:
-                raise Unavailable(f"PostgreSQL in {self.directory} (process {self.pid}) did not end within 30 s")
-            time.sleep(0.01)
+        wait_until_gone(lambda: self.runs, f"PostgreSQL in {self.directory} (process {self.pid})")
 
 
 def start_postgres(directory: Path | None = None, *, fsync: bool = True) -> PostgresServer:

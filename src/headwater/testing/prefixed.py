@@ -151,9 +151,9 @@ class PrefixedLog:
     def reader(self, *, envelopes: bool = True, patient: bool = False) -> Reader:
         return _Reader(self._log.reader(envelopes=envelopes, patient=patient), self._prefix)
 
-    def member(self, group: str, topics: Sequence[str], *, name: str) -> Member:
+    def member(self, group: str, topics: Sequence[str], *, name: str, lean: bool = False) -> Member:
         own = [self.prefix + topic for topic in topics]
-        return _Member(self._log.member(self.prefix + group, own, name=self.prefix + name), self._prefix)
+        return _Member(self._log.member(self.prefix + group, own, name=self.prefix + name, lean=lean), self._prefix)
 
     def writer(self, name: str) -> Writer:
         return _Writer(self._log.writer(self.prefix + name), self._prefix)
@@ -162,14 +162,17 @@ class PrefixedLog:
         found = self._log.keyed(self._prefix.on([partition])[0], key)
         return [self._prefix.record_off(record) for record in found]
 
+    def delete_before(self, positions: Positions) -> None:
+        self._log.delete_before(self._prefix.positions_on(positions))
+
     def settle(self, group: str, partitions: Sequence[TopicPartition]) -> None:
         self._log.settle(self.prefix + group, self._prefix.on(partitions))
 
     def committed(self, group: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         return self._prefix.positions_off(self._log.committed(self.prefix + group, self._prefix.on(partitions)))
 
-    def reset(self, group: str, positions: Positions) -> None:
-        self._log.reset(self.prefix + group, self._prefix.positions_on(positions))
+    def reset(self, group: str, positions: Positions, *, foreign: bool = False) -> None:
+        self._log.reset(self.prefix + group, self._prefix.positions_on(positions), foreign=foreign)
 
     def groups(self, names: Collection[str] | None = None) -> list[GroupDescription]:
         found = self._log.groups(self._prefix.names_on(names))
@@ -178,7 +181,8 @@ class PrefixedLog:
     def _group(self, group: GroupDescription) -> GroupDescription:
         members = {member: self._prefix.off(partitions) for member, partitions in group.members.items()}
         name = group.name[len(self.prefix) :]
-        return GroupDescription(name, members, self._prefix.positions_off(group.positions))
+        foreign = frozenset(self._prefix.off(group.foreign))
+        return GroupDescription(name, members, self._prefix.positions_off(group.positions), foreign)
 
     def examine(self, specs: Sequence[TopicSpec], groups: Sequence[str]) -> list[Finding]:
         """Topics and groups have their names in the log below: what is advised is done there."""
@@ -231,8 +235,9 @@ class _Writer:
     def __init__(self, writer: Writer, prefix: Prefix) -> None:
         self._writer, self._prefix = writer, prefix
 
-    def transact(self, fill: Callable[[Transaction], None]) -> None:
-        self._writer.transact(lambda tx: fill(_Transaction(tx, self._prefix)))
+    def transact(self, fill: Callable[[Transaction], None]) -> dict[TopicPartition, int]:
+        firsts = self._writer.transact(lambda tx: fill(_Transaction(tx, self._prefix)))
+        return self._prefix.positions_off(firsts)
 
     def close(self) -> None:
         self._writer.close()

@@ -14,11 +14,13 @@ from contextvars import ContextVar
 from typing import Protocol, TypeVar
 
 from headwater.app import App
+from headwater.client.read_models import ReadModels
 from headwater.client.shop import Shop
 from headwater.errors import HeadwaterError
+from headwater.failures.held import tables_of
 from headwater.log.port import Log
 from headwater.log.topology import Topology
-from headwater.services import Part
+from headwater.services import Part, Services
 from headwater.testing.clock import VirtualEnvironment
 
 T = TypeVar("T")
@@ -118,3 +120,16 @@ def current() -> Stage:
 def enter(stage: Stage | None) -> None:
     """Makes it the current one."""
     _stage.set(stage)
+
+
+def dead_letter_in(services: Services, models: ReadModels | None) -> str | None:
+    """Why a record was set aside, if one was: whatever the policy is, a scenario has gone wrong then.
+
+    Arguments: models: that are maintained (None: none are)."""
+    rows = list(services.dead_letters)
+    for model in [] if models is None else models.models:
+        rows += models.store.rows(tables_of(model.runner).held, {"failed": True})  # type: ignore[union-attr] # there is
+    for row in rows:
+        kind = dict(row.headers).get("ce_type", b"a record").decode()
+        return f"Failed: {row.handler} failed on {kind} ({row.tp}, offset {row.record_offset}): {row.message}"
+    return None

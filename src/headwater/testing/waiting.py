@@ -12,7 +12,7 @@ T = TypeVar("T")
 PAUSE_S = 0.005
 
 
-def eventually(condition: Callable[[], T | None], timeout_s: float = 10.0, *, saying: str | None = None) -> T:
+def eventually(condition: Callable[[], T | None], timeout_s: float = 60.0, *, saying: str | None = None) -> T:
     """The first true answer of a condition that is asked again and again.
 
     Arguments: condition: called without arguments; what it raises goes through; timeout_s: seconds until the

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -97,8 +98,8 @@ def _add(found: EventLog, entity: str, record: KeptRecord) -> None:
         siblings = found.of_entity.setdefault((entity, id), [])
         event = _parsed(entity, id, len(siblings) + 1, record)
     except (ValueError, IndexError) as error:
-        at = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-        raise BadData(f"the envelope of an event cannot be read: {error}", **at) from error  # type: ignore[arg-type]
+        at: dict[str, Any] = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        raise BadData(f"the envelope of an event cannot be read: {error}", **at) from error
     siblings.append(event)
     found.of_partition.setdefault(event.partition, []).append(event)
     if event.command_id is not None:

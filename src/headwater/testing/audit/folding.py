@@ -50,7 +50,7 @@ class AggregateFold:
         state = behaviour.new(entity_id)
         if 0 in counts:
             found[0] = behaviour.encode_state(state)
-        for count, recorded in enumerate(behaviour.read(records), start=1):
+        for count, recorded in enumerate(behaviour.read_records(records), start=1):
             state = behaviour.evolve(state, recorded.event, lambda meta=recorded.meta: meta)  # type: ignore[misc] # called at once
             if count in counts:
                 found[count] = behaviour.encode_state(state)
@@ -69,7 +69,7 @@ def state_folds(app: App) -> dict[str, StateFold]:
 
 def models_of(app: App) -> list[ReadModel]:
     """The read models of an app, its aggregates' tables included."""
-    models = read_models_of(app.name, app.projections)
+    models = read_models_of(app.name, app.projections, app.codecs)
     return models + aggregate_tables(app.name, list(app.behaviours.values()), models)
 
 

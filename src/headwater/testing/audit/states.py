@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
@@ -27,8 +28,8 @@ def states_of(contents: Contents) -> States:
             try:
                 state = decode_value(record.value or b"")
             except msgspec.DecodeError as error:
-                at = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-                raise BadData(f"not a state record: {error}", **at) from error  # type: ignore[arg-type]
+                at: dict[str, Any] = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+                raise BadData(f"not a state record: {error}", **at) from error
             found.setdefault((entity, state.id), []).append((record, state))
     return found
 

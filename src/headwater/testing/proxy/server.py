@@ -12,7 +12,7 @@ import math
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -181,20 +181,26 @@ class Proxy:
 
 
 class _Connection:
-    """One client's connection and the proxy's own to the broker."""
+    """One client's connection and the proxy's own to the broker.
+
+    Whoever ends it only shuts the sockets down. They are closed when both threads have left: a number of a file that is
+    free goes to the next connection, and what a thread was just about to send or receive would be done to that one.
+    """
 
     def __init__(self, proxy: Proxy, client: socket.socket, broker: socket.socket, port: int) -> None:
         self._proxy, self._client, self._broker, self.port = proxy, client, broker, port
         self._asked: dict[int, tuple[Request, Fault | None]] = {}
         self._client_is_cut = False
+        self._threads = 2
+        self._lock = threading.Lock()
         self.ended = threading.Event()
         self.client_id = ""
         for one in (client, broker):
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def start(self) -> None:
-        for run in (self._carry_requests, self._carry_answers):
-            threading.Thread(target=run, name=f"proxy-{self.port}", daemon=True).start()
+        for carry in (self._carry_requests, self._carry_answers):
+            threading.Thread(target=self._run, args=(carry,), name=f"proxy-{self.port}", daemon=True).start()
 
     @property
     def closed(self) -> bool:
@@ -202,33 +208,48 @@ class _Connection:
 
     def hang_up(self) -> None:
         """Tells the client that nothing more will come; it ends its side then."""
-        with contextlib.suppress(OSError):
-            self._client.shutdown(socket.SHUT_WR)
+        self._end(self._client, socket.SHUT_WR)
 
     def close(self) -> None:
         self.ended.set()
-        _shut(self._client)
-        _shut(self._broker)
+        self._end(self._client)
+        self._end(self._broker)
+
+    def _end(self, side: socket.socket, how: int = socket.SHUT_RDWR) -> None:
+        """A thread that waits for it wakes up."""
+        with self._lock, contextlib.suppress(OSError):  # ended before
+            side.shutdown(how)
+
+    def _run(self, carry: Callable[[], None]) -> None:
+        try:
+            with contextlib.suppress(OSError):
+                carry()
+        finally:
+            self.close()
+            with self._lock:
+                self._threads -= 1
+                if not self._threads:
+                    self._client.close()
+                    self._broker.close()
 
     def _carry_requests(self) -> None:
-        with contextlib.closing(self), contextlib.suppress(OSError):
-            for message in _messages(self._client):
-                request = request_of(message)
-                self.client_id = request.client
-                fault = self._proxy._fault(request, self.port)
-                self._asked[request.correlation] = request, fault
-                if fault is None or fault.act is not Act.KEEP_REQUEST:
-                    refused = fault is not None and fault.act is Act.REFUSE
-                    self._broker.sendall(for_nobody(request, message) if refused else message)
-                elif not self._send_late(message, request, fault):
-                    break
+        for message in _messages(self._client):
+            request = request_of(message)
+            self.client_id = request.client
+            fault = self._proxy._fault(request, self.port)
+            self._asked[request.correlation] = request, fault
+            if fault is None or fault.act is not Act.KEEP_REQUEST:
+                refused = fault is not None and fault.act is Act.REFUSE
+                self._broker.sendall(for_nobody(request, message) if refused else message)
+            elif not self._send_late(message, request, fault):
+                break
 
     def _send_late(self, message: bytes, request: Request, fault: Fault) -> bool:
         """Sends a request when its fault lets it go. Returns whether the client is still connected, as far as the
         proxy is concerned."""
         if fault.cut:
             self._client_is_cut = True
-            _shut(self._client)
+            self._end(self._client)
         if not fault.kept(request):
             return False
         self._broker.sendall(message)
@@ -237,20 +258,19 @@ class _Connection:
         return not fault.cut
 
     def _carry_answers(self) -> None:
-        with contextlib.closing(self), contextlib.suppress(OSError):
-            for message in _messages(self._broker):
-                request, fault = self._asked.pop(correlation_of(message))
-                if fault is not None:
-                    fault.answer(request, message)
-                    if fault.cut:
-                        break
-                    if fault.act is Act.DROP_ANSWER:
-                        continue
-                    if fault.act is Act.KEEP_ANSWER and not fault.kept(request):
-                        break
-                    message = fault.changed(request, message)
-                if not self._client_is_cut:
-                    self._client.sendall(message)
+        for message in _messages(self._broker):
+            request, fault = self._asked.pop(correlation_of(message))
+            if fault is not None:
+                fault.answer(request, message)
+                if fault.cut:
+                    break
+                if fault.act is Act.DROP_ANSWER:
+                    continue
+                if fault.act is Act.KEEP_ANSWER and not fault.kept(request):
+                    break
+                message = fault.changed(request, message)
+            if not self._client_is_cut:
+                self._client.sendall(message)
 
 
 def _messages(source: socket.socket) -> Iterator[bytes]:
@@ -260,8 +280,8 @@ def _messages(source: socket.socket) -> Iterator[bytes]:
         yield from frames.feed(data)
 
 
-def _shut(one: socket.socket) -> None:
-    """Ends a connection or a listener; a thread that waits for it wakes up."""
+def _shut(listener: socket.socket) -> None:
+    """Ends a listener; the thread that waits for it wakes up."""
     with contextlib.suppress(OSError):
-        one.shutdown(socket.SHUT_RDWR)
-    one.close()
+        listener.shutdown(socket.SHUT_RDWR)
+    listener.close()

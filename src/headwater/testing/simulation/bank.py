@@ -1,4 +1,5 @@
-"""The app of a simulated run: accounts, a read model of them, and commands that are refused at times."""
+"""The app of a simulated run: accounts, a read model of them, and commands that are refused at times. And the same app
+later, with states of another shape."""
 
 from __future__ import annotations
 
@@ -60,6 +61,33 @@ class Account(hw.Aggregate[AccountEvent]):
         self.balance -= event.amount
 
 
+class Renewed(hw.Aggregate[AccountEvent], name="account", version=2):
+    """An `Account` of the next version: it counts its movements."""
+
+    balance: int = 0
+    movements: int = 0
+
+    @hw.decides
+    def pay(self, command: Pay) -> list[AccountEvent]:
+        return [Paid(command.account_id, command.amount) for _ in range(command.parts)]
+
+    @hw.decides
+    def draw(self, command: Draw) -> Drawn:
+        if command.amount > self.balance:
+            raise Overdrawn(balance=self.balance)
+        return Drawn(command.account_id, command.amount)
+
+    @hw.evolves
+    def paid(self, event: Paid) -> None:
+        self.balance += event.amount
+        self.movements += 1
+
+    @hw.evolves
+    def drawn(self, event: Drawn) -> None:
+        self.balance -= event.amount
+        self.movements += 1
+
+
 class Totals(hw.Projection):
     account_id: hw.Key[str]
     paid: int = 0
@@ -79,3 +107,4 @@ PARTITIONS = 2
 ACCOUNTS = ("ann", "bob", "gil", "ida")
 """Two of each partition."""
 app = hw.App("bank", aggregates=[Account], projections=[Totals], partitions=PARTITIONS)
+renewed = hw.App("bank", aggregates=[Renewed], projections=[Totals], partitions=PARTITIONS)

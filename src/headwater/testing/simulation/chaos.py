@@ -6,6 +6,7 @@ from pathlib import Path
 
 from headwater.readers.loop import Status
 from headwater.services import Part
+from headwater.testing.simulation.bank import app, renewed
 from headwater.testing.simulation.cluster.cluster import NODES
 from headwater.testing.simulation.scheduler import Stuck
 from headwater.testing.simulation.simulation import Simulation
@@ -13,6 +14,8 @@ from headwater.testing.simulation.workload import Server
 
 TURN_S = 0.05
 READY_S = 20.0
+RENEWALS = 1.0
+"""How many a second, until it has happened, in runs in which the code is renewed."""
 
 
 class Chaos:
@@ -24,6 +27,7 @@ class Chaos:
         self._chance, self._faults = simulation.scheduler.random, simulation.faults
         self._parts: list[Part] = ["commands", "projections"] if self._faults.mix.projects else ["commands"]
         self._started = 0
+        self._code = app
         self._servers: list[Server] = []
 
     def begin(self) -> None:
@@ -50,18 +54,34 @@ class Chaos:
             self._outage()
         if self._happens(faults.compactions):
             self._compact()
+        if faults.renews and self._code is app and self._happens(RENEWALS):
+            self._renew()
 
     def end(self) -> None:
-        """No more faults; somebody is there to do the work."""
+        """No more faults; somebody is there to do the work, and nobody with code of before."""
         self._faults.calm_down()
+        if self._faults.mix.renews and self._code is app:
+            self._renew()
         for server in self._servers:
             self._simulation.scheduler.resume(server.process)
+            if server.app is not self._code and server.process.alive and not server.leaving:
+                server.leave()
         if not any(server.process.alive and not server.leaving for server in self._servers):
             self._start()
 
+    @property
+    def leaving(self) -> str:
+        """Who is asked to leave, and is still there."""
+        return ", ".join(one.name for one in self._servers if one.leaving and one.process.alive and not one.left)
+
     def statuses(self) -> list[Status]:
         """Of all readers that are alive."""
-        return [status for server in self._servers if server.process.alive for status in server.statuses]
+        return [status for server in self._alive() for status in server.statuses]
+
+    @property
+    def renews(self) -> bool:
+        """Whether the code becomes another one in this run."""
+        return self._faults.mix.renews
 
     @property
     def projects(self) -> bool:
@@ -78,7 +98,15 @@ class Chaos:
 
     def _start(self) -> None:
         self._started += 1
-        self._servers.append(Server(self._simulation, self._directory, f"server{self._started}", self._parts))
+        self._servers.append(
+            Server(self._simulation, self._directory, f"server{self._started}", self._parts, self._code)
+        )
+
+    def _renew(self) -> None:
+        """Whoever starts from now on has the next version of the code."""
+        self._simulation.note("the code is another one from now on")
+        self._code = renewed
+        self._start()
 
     def _alive(self) -> list[Server]:
         return [server for server in self._servers if server.process.alive and not server.left]

@@ -25,7 +25,8 @@ class Mix(msgspec.Struct, frozen=True):
     Arguments: rates: of requests, by fate; favourite: what kind of request fails three times as often; late_s: how late
     a late one is; slow_marks: the share of marks that take `mark_s`; latency_s: of one way; kills, pauses, restarts,
     outages, compactions: how many a second; idle_s: how long a client thinks between two commands, at most; projects:
-    whether read models are kept.
+    whether read models are kept; renews: whether the code becomes another one, process by process, in runs
+    without read models.
     """
 
     rates: dict[Fate, float]
@@ -41,6 +42,7 @@ class Mix(msgspec.Struct, frozen=True):
     compactions: float
     idle_s: float
     projects: bool
+    renews: bool
 
 
 def drawn(chance: random.Random) -> Mix:
@@ -65,7 +67,8 @@ def drawn(chance: random.Random) -> Mix:
         outages=pick((0.0, 0.0, 0.3, 1.0)),
         compactions=pick((0.0, 0.5, 3.0)),
         idle_s=pick((0.0, 0.02, 0.1)),
-        projects=chance.random() < 0.4,
+        projects=(kind := chance.random()) < 0.4,
+        renews=0.4 <= kind < 0.6,
     )
 
 

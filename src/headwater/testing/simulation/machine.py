@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from headwater.environment import KeptTelemetry, Telemetry, uuid7
+from headwater.environment import KeptTelemetry, Telemetry, Tracing, uuid7
 from headwater.testing.clock import START
 from headwater.testing.simulation.scheduler import Scheduler
 
@@ -47,6 +47,7 @@ class SimulatedEnvironment:
     def __init__(self, scheduler: Scheduler, clock: SimulatedTime) -> None:
         self._scheduler, self._clock = scheduler, clock
         self.telemetry: Telemetry = KeptTelemetry()
+        self.tracing: Tracing | None = None
 
     def now(self) -> datetime:
         return datetime.fromtimestamp(START_NS // 1_000_000_000, UTC) + timedelta(seconds=self._scheduler.now_s)

@@ -41,11 +41,11 @@ class Sender(Protocol):
 
 
 class Network:
-    """Arguments: scheduler; faults: what goes wrong."""
+    """Arguments: scheduler; faults: what goes wrong. `late`: how many late requests have not arrived yet."""
 
     def __init__(self, scheduler: Scheduler, faults: Faults) -> None:
         self._scheduler, self._faults = scheduler, faults
-        self.requests = 0
+        self.requests = self.late = 0
 
     def send(self, sender: Sender, api: str, node: int, ask: Callable[[], Any], answered: Answered) -> None:
         """Sends a request. `answered` is called once, unless the process is dead by then."""
@@ -68,6 +68,7 @@ class Network:
 
         def arrive() -> None:
             value, error = None, None
+            self.late -= fate == "late"
             try:
                 value = ask()
             except Refused as refused:
@@ -81,6 +82,7 @@ class Network:
         if fate in ("fine", "answer lost", "silent"):
             scheduler.call_later(out_s, arrive)
         elif fate == "late":
+            self.late += 1
             scheduler.call_later(faults.lateness_s(), arrive)
         if fate != "fine":
             delay_s = sender.answer_s if fate in ("silent", "unheard") else out_s + back_s + RECONNECT_S

@@ -16,16 +16,20 @@ from pathlib import Path
 import msgspec
 
 from headwater.errors import Unavailable, Unknown
+from headwater.log.port import TopicPartition
 from headwater.log.topology import commands_topic, events_topic
 from headwater.messages.rejection import Rejected
 from headwater.testing.audit import Journal, RecordedShop
-from headwater.testing.simulation.bank import ACCOUNTS, Account, app
+from headwater.testing.simulation.bank import ACCOUNTS, Account, Renewed, app, renewed
 from headwater.testing.simulation.chaos import Chaos
 from headwater.testing.simulation.faults import Mix, drawn
-from headwater.testing.simulation.oracle import GROUPS, MODELS, judged, positions_of
+from headwater.testing.simulation.oracle import GROUPS, MODELS, judged, positions_of, states_of_code_before
 from headwater.testing.simulation.scheduler import Stuck
 from headwater.testing.simulation.simulation import Simulation
 from headwater.testing.simulation.workload import STORE, Sender, opened
+
+ASKING = ("asking 1", "asking 2")
+"""The clients that ask in the end."""
 
 SETTLED_S = 40.0
 """In virtual time; a run that is not at rest then has something that does not come back by itself."""
@@ -46,7 +50,8 @@ def run(seed: int, *, trace: Callable[[str], None] | None = None, given: Mapping
     that the seed does not draw."""
 
     def mix(chance: random.Random) -> Mix:
-        return msgspec.structs.replace(drawn(chance), **(given or {}))
+        mix = msgspec.structs.replace(drawn(chance), **(given or {}))
+        return msgspec.structs.replace(mix, renews=mix.renews and not mix.projects)
 
     with tempfile.TemporaryDirectory(prefix="headwater-simulation-") as directory:
         return _Run(seed, Simulation(seed, mix, trace), Path(directory), trace).carry_out()
@@ -79,9 +84,11 @@ class _Run:
                 chaos.end()
                 if self._settles(chaos):
                     journal.settled()
-                    self._ask(chaos.projects)
+                    self._ask(chaos)
                 store = simulation.store(STORE) if chaos.projects else None
-                finding.wrong += judged(journal.history(), simulation.cluster, store, chaos.statuses())
+                finding.wrong += judged(
+                    journal.history(), simulation.cluster, store, chaos.statuses(), ASKING if chaos.renews else ()
+                )
             except Stuck as stuck:
                 finding.wrong.append(f"stuck: {stuck}")
             except Exception as error:  # noqa: BLE001 -- whatever it is, it is a finding
@@ -93,12 +100,12 @@ class _Run:
 
     def _sample(self) -> None:
         for group in GROUPS:
-            self._journal.sample(group, lambda group=group: positions_of(self._simulation.cluster, group))  # type: ignore[misc]
+            self._journal.sample(group, partial(positions_of, self._simulation.cluster, group))
 
     def _settles(self, chaos: Chaos) -> bool:
         """Whether all comes to rest; where it does not, nobody needs to be asked."""
         deadline_s = self._scheduler.now_s + SETTLED_S
-        while why := self._unsettled(chaos.projects):
+        while why := self._unsettled(chaos):
             if self._scheduler.now_s > deadline_s:
                 self._finding.wrong.append(f"not at rest after {SETTLED_S:g} s: {why}; {chaos.states()}")
                 return False
@@ -106,39 +113,46 @@ class _Run:
         self._sample()
         return True
 
-    def _unsettled(self, projects: bool) -> str:
+    def _unsettled(self, chaos: Chaos) -> str:
         """What is still to come; empty: nothing."""
-        cluster = self._simulation.cluster
+        cluster, projects = self._simulation.cluster, chaos.projects
+        if chaos.leaving:
+            return f"{chaos.leaving} has not left"
+        if self._simulation.network.late:
+            return "a request is on its way whose client has gone on without it"
         if not cluster.transactions.quiet:
             return "a transaction is open"
         for entity in (behaviour.entity for behaviour in app.behaviours.values()):
             done = positions_of(cluster, f"{entity}-owners")
-            for where in cluster.partitions(commands_topic(entity)):
+            for where in map(TopicPartition._make, cluster.partitions(commands_topic(entity))):
                 log = cluster.log(where)
-                if log.entries and done.get(where, 0) <= log.entries[-1].offset:  # type: ignore[call-overload]
-                    return f"{where} is carried out up to {done.get(where)}, and ends at {log.end}"  # type: ignore[call-overload]
+                if log.entries and done.get(where, 0) <= log.entries[-1].offset:
+                    return f"{where} is carried out up to {done.get(where)}, and ends at {log.end}"
             store = self._simulation.store(STORE)
             for model in MODELS if projects else ():
                 read = store.positions(model.runner) if store is not None else {}
-                for where in cluster.partitions(events_topic(entity)):
-                    if read.get(where, 0) < cluster.log(where).end:  # type: ignore[call-overload]
-                        return f"{model.title} has read {where} up to {read.get(where)}"  # type: ignore[call-overload]
+                for where in map(TopicPartition._make, cluster.partitions(events_topic(entity))):
+                    if read.get(where, 0) < cluster.log(where).end:
+                        return f"{model.title} has read {where} up to {read.get(where)}"
+        if chaos.renews and (old := states_of_code_before(cluster)):
+            return f"{old} states are still those of the code before"
         return ""
 
-    def _ask(self, projects: bool) -> None:
+    def _ask(self, chaos: Chaos) -> None:
         """What everybody is told in the end."""
+        code, aggregate = (renewed, Renewed) if chaos.renews else (app, Account)
         environment = self._simulation.environment()
         with (
             opened(self._simulation, self._directory, "asking") as log,
-            app.connect(log, store=STORE, environment=environment) as shop,
+            code.connect(log, store=STORE, environment=environment) as shop,
         ):
-            for name in ("asking 1", "asking 2"):
-                recorded = RecordedShop(shop, app, self._journal, name)
+            for name in ASKING:
+                recorded = RecordedShop(shop, code, self._journal, name)
                 for call in self._journal.unknown():
-                    self._insist(partial(recorded.outcome, Account, call.id, call.command_id))
+                    self._insist(partial(recorded.outcome, aggregate, call.id, call.command_id))
             for account in ACCOUNTS:
-                self._insist(partial(recorded.find, Account, account))
-                if projects:
+                self._insist(partial(recorded.find, aggregate, account))
+                if chaos.projects:
                     recorded.row(Account, account)
 
     def _insist(self, ask: Callable[[], object]) -> None:

@@ -30,6 +30,7 @@ import confluent_kafka
 from confluent_kafka import admin
 
 from headwater.entities.code import code_of
+from headwater.readers import overlapping
 from headwater.stores import opening
 from headwater.stores.memory import MemoryStore
 from headwater.stores.port import Store
@@ -139,6 +140,8 @@ class Simulation:
                     if double is not None:
                         replaced.append((module, key, value))
                         setattr(module, key, double)
+        replaced.append((overlapping, "FEW", overlapping.FEW))
+        overlapping.FEW = 1
         try:
             yield
         finally:
@@ -155,7 +158,9 @@ class Simulation:
 
 
 class Durable:
-    """A store as one process has it open: a dead process changes nothing more."""
+    """A store as one process has it open: a dead process changes nothing more. It stands for a server, too."""
+
+    is_server = True
 
     def __init__(self, store: Store, scheduler: Scheduler) -> None:
         self._store, self._scheduler = store, scheduler
@@ -178,12 +183,14 @@ class _InMemory:
 
     def connect(self, path: object, *, uri: bool = False, **options: Any) -> sqlite3.Connection:
         if not uri:
-            return sqlite3.connect(":memory:", **options)  # type: ignore[no-any-return]
+            alone: sqlite3.Connection = sqlite3.connect(":memory:", **options)
+            return alone
         file = str(path).removeprefix("file://").partition("?")[0]
         address = f"file:/{id(self)}{file}?vfs=memdb"
         if address not in self._kept:
             self._kept[address] = sqlite3.connect(address, uri=True, check_same_thread=False)
-        return sqlite3.connect(address, uri=True, **options)  # type: ignore[no-any-return]
+        shared: sqlite3.Connection = sqlite3.connect(address, uri=True, **options)
+        return shared
 
     def close(self) -> None:
         for connection in self._kept.values():

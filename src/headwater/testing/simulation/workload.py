@@ -6,7 +6,9 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from headwater.app import App
 from headwater.client.receipts import Sending
 from headwater.errors import HeadwaterError, Unavailable
 from headwater.log.kafka import KafkaLog
@@ -20,7 +22,7 @@ from headwater.testing.simulation.simulation import Simulation
 from headwater.testing.simulation.threads import Event
 
 STORE = "memory://"
-LIMITS = {
+LIMITS: dict[str, Any] = {
     "connect_timeout_s": 1.0,
     "answer_timeout_s": 1.0,
     "session_timeout_s": 1.0,
@@ -32,7 +34,7 @@ PATIENCE_S = 2.0
 
 @contextmanager
 def opened(simulation: Simulation, directory: Path, name: str) -> Iterator[KafkaLog]:
-    log = KafkaLog("simulated:9092", index_directory=directory / name, **LIMITS)  # type: ignore[arg-type]
+    log = KafkaLog("simulated:9092", index_directory=directory / name, **LIMITS)
     try:
         yield log
     finally:
@@ -42,11 +44,13 @@ def opened(simulation: Simulation, directory: Path, name: str) -> Iterator[Kafka
 class Server:
     """A process that owns and projects, until it is asked to leave or dies.
 
+    Arguments: app: its code.
     `statuses`: of its readers; `ready`: whether it has been at work; `left`: whether it has ended in order.
     """
 
-    def __init__(self, simulation: Simulation, directory: Path, name: str, parts: Sequence[Part]) -> None:
+    def __init__(self, simulation: Simulation, directory: Path, name: str, parts: Sequence[Part], app: App) -> None:
         self._simulation, self._directory, self.name, self._parts = simulation, directory, name, parts
+        self.app = app
         self._leave = Event(simulation.scheduler)
         self.statuses: list[Status] = []
         self.ready = self.left = False
@@ -73,7 +77,7 @@ class Server:
     def _run(self) -> None:
         with opened(self._simulation, self._directory, self.name) as log:
             environment = self._simulation.environment()
-            running = app.run(log, only=self._parts, store=STORE, environment=environment)
+            running = self.app.run(log, only=self._parts, store=STORE, environment=environment)
             with running:
                 assert running.services is not None
                 self.statuses, self.ready = running.services.statuses, True

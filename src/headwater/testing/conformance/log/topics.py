@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 
-from headwater.errors import Misuse
-from headwater.log.port import Log, NewRecord, TopicPartition, TopicSpec
+from headwater.errors import Misuse, Unavailable
+from headwater.log.port import Log, NewRecord, Positions, Reader, TopicPartition, TopicSpec
 from headwater.testing.conformance.log.waiting import (
     Expectations,
     MakeLog,
+    attempts,
     carry_out,
     fresh,
     make_topic,
     numbered,
     numbers,
+    of,
     read_topic,
     settled_ends,
     writing,
@@ -93,6 +97,38 @@ class TopicConformance(Expectations):
             assert log.positions_at([at], time_ms) == {at: offset}, time_ms
         nothing_later = log.positions_at(list(ends), 3_000_001)
         assert nothing_later == ends
+
+    def test_what_is_deleted_is_gone_and_the_rest_stays(self, make_log: MakeLog) -> None:
+        log, other = make_log(), make_log()
+        topic = make_topic(log, 2)
+        first, second = TopicPartition(topic, 0), TopicPartition(topic, 1)
+        offsets = log.append(numbered(topic, 0, range(100)))
+        log.append(numbered(topic, 1, range(100)))
+        settled_ends(other, topic, self.patience_s)
+        log.delete_before({first: offsets[40]})
+        log.delete_before({first: offsets[10], second: 0})
+        for handle in (log, other):
+            assert handle.begins([first, second]) == {first: offsets[40], second: 0}
+            kept = read_topic(handle, topic, self.patience_s)
+            assert numbers(of(kept, first)) == list(range(40, 100))
+            assert numbers(of(kept, second)) == list(range(100))
+            with closing(handle.reader()) as reader, pytest.raises(Unavailable, match="gone"):
+                self._read_what_is_deleted(reader, {first: offsets[39]})
+
+    def _read_what_is_deleted(self, reader: Reader, positions: Positions) -> None:
+        reader.assign(positions)
+        for _ in attempts(self.patience_s, "reading what is deleted was refused", pause_s=0):
+            reader.read(10, 0.1)
+
+    def test_nothing_is_deleted_of_a_compacted_topic_or_beyond_the_end(self, log: Log) -> None:
+        latest, topic = make_topic(log, compacted=True, records=3), make_topic(log, records=3)
+        ends = settled_ends(log, topic, self.patience_s)
+        settled_ends(log, latest, self.patience_s)
+        with pytest.raises(Misuse, match="compacted"):
+            log.delete_before({TopicPartition(latest, 0): 1})
+        with pytest.raises(Misuse, match=topic):
+            log.delete_before({tp: end + 1 for tp, end in ends.items()})
+        assert numbers(read_topic(log, topic, self.patience_s)) == [0, 1, 2]
 
     def test_a_compacted_topic_keeps_the_latest_record_of_each_key(self, log: Log) -> None:
         topic = make_topic(log, compacted=True)

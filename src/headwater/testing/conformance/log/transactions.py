@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 
 from headwater.errors import Misuse
-from headwater.log.port import Held, Log, NewRecord, TopicPartition, Transaction
+from headwater.log.port import Aborted, Held, Log, NewRecord, TopicPartition, Transaction
+from headwater.testing.conformance.log.attendance import Attendance
 from headwater.testing.conformance.log.waiting import (
-    Attendance,
     Expectations,
     MakeLog,
     attempts,
@@ -66,6 +68,20 @@ class TransactionConformance(Expectations):
         read = {numbers([r])[0]: (r.partition, r.offset) for r in read_topic(log, topic, self.patience_s)}
         assert {number: read[number] for number in told} == told
         assert read[11][1] < read[13][1] < read[14][1]
+
+    def test_it_tells_where_its_first_record_in_each_partition_is(self, log: Log) -> None:
+        events, states = make_topic(log, 2), make_topic(log, 2)
+        writer = log.writer(fresh("writer"))
+
+        def fill(transaction: Transaction) -> None:
+            transaction.append(numbered(events, 1, [10, 11]))
+            transaction.write(numbered(states, 0, [20, 21]) + numbered(states, 1, [22]) + numbered(events, 1, [12]))
+
+        carry_out(writer, writing(numbered(events, 1, range(3)) + numbered(states, 0, range(2))), self.patience_s)
+        told = carry_out(writer, fill, self.patience_s)
+        read = [*read_topic(log, events, self.patience_s), *read_topic(log, states, self.patience_s)]
+        firsts = [record for record in read if numbers([record])[0] in (10, 20, 22)]
+        assert told == {TopicPartition(record.topic, record.partition): record.offset for record in firsts}
 
     def test_an_exception_inside_undoes_everything_and_comes_out(self, make_log: MakeLog) -> None:
         log = make_log()
@@ -198,12 +214,12 @@ class TransactionConformance(Expectations):
             if fails:
                 raise Interrupted
 
-        carry_out(writer, lambda t: fill(t, 1, 5, fails=False), self.patience_s)
+        attendance.carry_out(member, writer, lambda t: fill(t, 1, 5, fails=False), 1)
         with pytest.raises(Interrupted):
-            carry_out(writer, lambda t: fill(t, 2, 6, fails=True), self.patience_s)
+            attendance.carry_out(member, writer, lambda t: fill(t, 2, 6, fails=True), 1)
         for handle in (log, other):
             assert handle.committed(group, [partition]) == {partition: 5}
-        carry_out(writer, lambda t: fill(t, 3, 8, fails=False), self.patience_s)
+        attendance.carry_out(member, writer, lambda t: fill(t, 3, 8, fails=False), 1)
         assert numbers(read_topic(other, target, self.patience_s)) == [1, 3]
         eventually(lambda: other.committed(group, [partition]) == {partition: 8}, self.patience_s, "8 was committed")
         attendance.leave(member)
@@ -214,24 +230,27 @@ class TransactionConformance(Expectations):
         member = attendance.join(log, [source])
         attendance.owns(member, 1)
         partition = TopicPartition(source, 0)
-        fence = member.fence()
         writer = log.writer(fresh("writer"))
-        carry_out(writer, lambda t: t.positions(group, {partition: 3}, fence), self.patience_s)
+        attendance.carry_out(member, writer, lambda t: t.positions(group, {partition: 3}, member.fence()), 1)
         assert log.committed(group, [partition]) == {partition: 3}
         attendance.leave(member)
 
     def test_what_an_open_transaction_holds_back_is_told(self, make_log: MakeLog) -> None:
         log, other = make_log(), make_log()
-        topic = make_topic(log, 2)
-        partitions = [TopicPartition(topic, p) for p in (0, 1)]
-        assert other.held(partitions) == {}
+        writer = log.writer(fresh("writer"))
         during: list[dict[TopicPartition, Held]] = []
+        for _ in attempts(self.patience_s, "a transaction was not aborted"):
+            topic = make_topic(log, 2)
+            partitions = [TopicPartition(topic, p) for p in (0, 1)]
+            assert other.held(partitions) == {}
 
-        def fill(transaction: Transaction) -> None:
-            transaction.append(numbered(topic, 1, range(3)))
-            during.append(other.held(partitions))
+            def fill(transaction: Transaction, partitions: Sequence[TopicPartition] = partitions) -> None:
+                transaction.append(numbered(partitions[1].topic, 1, range(3)))
+                during.append(other.held(partitions))
 
-        carry_out(log.writer(fresh("writer")), fill, self.patience_s)
+            with suppress(Aborted):  # what it leaves takes offsets: then once more, elsewhere
+                writer.transact(fill)
+                break
         if log.transaction_timeout_s is not None:
             assert during[-1] == {partitions[1]: Held(0, 3)}
         eventually(lambda: other.held(partitions) == {}, self.patience_s, "nothing is held after the commit")

@@ -14,7 +14,6 @@ from headwater.log.port import (
     Aborted,
     Batch,
     Log,
-    Member,
     NewRecord,
     Positions,
     Reader,
@@ -163,8 +162,8 @@ def read_topic(log: Log, topic: str, patience_s: float) -> list[Record]:
         reader.close()
 
 
-def carry_out(writer: Writer, fill: Callable[[Transaction], None], patience_s: float) -> None:
-    """A transaction that is done again when it was aborted, as every caller has to."""
+def carry_out(writer: Writer, fill: Callable[[Transaction], None], patience_s: float) -> dict[TopicPartition, int]:
+    """A transaction that is done again when it was aborted, as every caller has to. Returns what it told."""
     for _ in attempts(patience_s, "a transaction was not aborted"):
         try:
             return writer.transact(fill)
@@ -176,52 +175,3 @@ def carry_out(writer: Writer, fill: Callable[[Transaction], None], patience_s: f
 def writing(records: Sequence[NewRecord]) -> Callable[[Transaction], None]:
     """A `fill` that writes these."""
     return lambda transaction: transaction.write(records)
-
-
-class Attendance:
-    """Members of a group, read in turn by one thread: what each owns and what it has read.
-
-    A partition that is assigned is started at its committed position, or at 0.
-    """
-
-    def __init__(self, log: Log, group: str, patience_s: float) -> None:
-        self.log, self.group, self.patience_s = log, group, patience_s
-        self.owned: dict[Member, set[TopicPartition]] = {}
-        self.records: dict[Member, list[Record]] = {}
-        self.revoked: dict[Member, list[TopicPartition]] = {}
-
-    def join(self, log: Log, topics: Sequence[str], name: str = "conformance") -> Member:
-        member = log.member(self.group, topics, name=name)
-        self.owned[member], self.records[member], self.revoked[member] = set(), [], []
-        return member
-
-    def turn(self, member: Member, max_records: int = 1000) -> Batch:
-        """One short read of one member."""
-        batch = member.read(max_records, 0.05)
-        assert not (set(batch.assigned) & self.owned[member]) - set(batch.revoked), "assigned twice"
-        self.owned[member] -= set(batch.revoked)
-        self.revoked[member] += batch.revoked
-        for record in batch.records:
-            assert TopicPartition(record.topic, record.partition) in self.owned[member], "not (yet) its own"
-        self.records[member] += batch.records
-        if batch.assigned:
-            self.owned[member] |= set(batch.assigned)
-            committed = self.log.committed(self.group, batch.assigned)
-            member.start({p: committed.get(p, 0) for p in batch.assigned})
-        return batch
-
-    def until(self, done: Callable[[], bool], what: str, *members: Member) -> None:
-        """Reads these members (all that joined, if none is named) in turn until the condition holds."""
-        for _ in attempts(self.patience_s, what, pause_s=0):
-            for member in members or tuple(self.owned):
-                self.turn(member)
-            if done():
-                return
-
-    def owns(self, member: Member, count: int) -> None:
-        """Reads all members until this one owns so many partitions."""
-        self.until(lambda: len(self.owned[member]) == count, f"a member owns {count} partitions", member)
-
-    def leave(self, member: Member) -> None:
-        member.close()
-        del self.owned[member]

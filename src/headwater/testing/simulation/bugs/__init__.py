@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from headwater.testing.simulation.bugs import owning, reading, transactions
+from headwater.testing.simulation.bugs import owning, reading, renewing, transactions
 from headwater.testing.simulation.bugs.planting import Bug
 
-BUGS: dict[str, Bug] = {one.name: one for one in (*transactions.BUGS, *owning.BUGS, *reading.BUGS)}
+BUGS: dict[str, Bug] = {one.name: one for one in (*transactions.BUGS, *owning.BUGS, *reading.BUGS, *renewing.BUGS)}
 """By name."""

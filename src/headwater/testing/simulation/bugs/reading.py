@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from headwater.client.travelling import Post
 from headwater.log.kafka.reading import KafkaReader
 from headwater.log.port import Batch, Positions, TopicPartition
 from headwater.owners import owner
+from headwater.projections.gathering import Gathered
 from headwater.projections.runner import ProjectionRunner
 from headwater.stores.sqlite import SqliteStore
 from headwater.testing.simulation.bugs.planting import bug, replaced
@@ -23,7 +24,7 @@ class _SeesAll:
     def reader(self) -> KafkaReader:
         reader = self._log.reader()
         reader._consumer.see_all()
-        return reader  # type: ignore[no-any-return]
+        return cast(KafkaReader, reader)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._log, name)
@@ -63,13 +64,13 @@ def positions_are_counted_from_records() -> Iterator[None]:
 
 @bug("Rows and the position that they stand for are one transaction.", projects=True, kills=1.0, idle_s=0.0)
 def positions_before_rows() -> Iterator[None]:
-    def apply(self: ProjectionRunner, reached: Positions, calls: Any, stops: Any) -> None:
-        self._store.apply(self.model.runner, self._positions, reached, lambda loading: None)
-        self._positions.update(reached)
-        self._log.ends(list(reached))  # something that takes a while
-        original(self, reached, calls, stops)
+    def work(self: ProjectionRunner, batch: Batch, prepared: Gathered | None = None) -> None:
+        self._store.apply(self.model.runner, self._positions, batch.reached, lambda loading: None)
+        self._positions.update(batch.reached)
+        self._log.ends(list(batch.reached))  # something that takes a while
+        original(self, batch, prepared)
 
-    with replaced(ProjectionRunner, "_apply", apply) as original:
+    with replaced(ProjectionRunner, "work", work) as original:
         yield
 
 

@@ -15,8 +15,8 @@ from headwater.log.kafka.producers import Turn
 from headwater.log.kafka.transactions import KafkaTransaction, KafkaWriter, _Broken
 from headwater.log.port import Aborted, Fence, Log, NewRecord, Positions, TopicPartition, Transaction
 from headwater.log.topology import replies_topic
-from headwater.owners.owner import Owner
 from headwater.owners.steps import Step
+from headwater.owners.transacting import Transacting
 from headwater.owners.writing import Outgoing
 from headwater.testing.simulation.bugs.planting import bug, replaced
 
@@ -35,18 +35,22 @@ class _RepliesFirst:
 
 @bug("A reply is a record of the transaction that it answers for.")
 def reply_before_commit() -> Iterator[None]:
-    def write(self: Owner, steps: Sequence[Step], positions: Positions, fence: Fence) -> Outgoing:
+    def write(
+        self: Transacting, steps: Sequence[Step], positions: Positions, fence: Fence, more: Sequence[NewRecord]
+    ) -> Outgoing:
         outgoing = Outgoing()
 
         def fill(tx: Transaction) -> None:
             nonlocal outgoing
-            early = _RepliesFirst(tx, self._log, replies_topic(self.entity))
+            early = _RepliesFirst(tx, self._log, replies_topic(self._entity))
             outgoing = self._writing.fill(early, steps, positions, fence, self._known.memories)
+            if more:
+                tx.write(more)
 
-        self._writer.transact(fill)
+        self.writer.transact(fill)
         return outgoing
 
-    with replaced(Owner, "_write", write):
+    with replaced(Transacting, "_write", write):
         yield
 
 
@@ -54,7 +58,7 @@ def reply_before_commit() -> Iterator[None]:
 def b_begins_before_a_is_committed() -> Iterator[None]:
     committing: dict[Turn, Any] = {}
 
-    def transact(self: KafkaWriter, fill: Callable[[Transaction], None]) -> None:
+    def transact(self: KafkaWriter, fill: Callable[[Transaction], None]) -> dict[TopicPartition, int]:
         turn = self._turns[0]
         if turn in committing:
             committing.pop(turn).join()
@@ -63,9 +67,9 @@ def b_begins_before_a_is_committed() -> Iterator[None]:
             fill(transaction)
         except _Broken as broken:
             self._recover(turn, transaction, broken)
-            return
+            return transaction.written.first
         if transaction.empty:
-            return
+            return {}
 
         def commit() -> None:
             try:
@@ -79,6 +83,7 @@ def b_begins_before_a_is_committed() -> Iterator[None]:
         committing[turn] = thread
         thread.start()
         self._turns.reverse()
+        return {}
 
     def close(self: KafkaWriter) -> None:
         for turn in self._turns:
@@ -121,7 +126,7 @@ def a_commit_that_timed_out_is_taken_for_done() -> Iterator[None]:
     rates={"answer lost": 0.32},
 )
 def a_commit_that_timed_out_is_done_again_from_the_beginning() -> Iterator[None]:
-    def transact(self: KafkaWriter, fill: Callable[[Transaction], None]) -> None:
+    def transact(self: KafkaWriter, fill: Callable[[Transaction], None]) -> dict[TopicPartition, int]:
         again: list[KafkaError] = []
 
         def recover(writer: KafkaWriter, turn: Turn, transaction: KafkaTransaction, broken: _Broken) -> None:
@@ -132,10 +137,11 @@ def a_commit_that_timed_out_is_done_again_from_the_beginning() -> Iterator[None]
             proper(writer, turn, transaction, broken)
 
         with replaced(KafkaWriter, "_recover", recover) as proper:
-            original(self, fill)
+            firsts: dict[TopicPartition, int] = original(self, fill)
             while again:
                 again.clear()
-                original(self, fill)
+                firsts = original(self, fill)
+            return firsts
 
     with replaced(KafkaWriter, "transact", transact) as original:
         yield
@@ -170,9 +176,11 @@ def offsets_are_counted_from_the_end() -> Iterator[None]:
 
 @bug("A batch that was aborted is done again.")
 def an_aborted_batch_is_passed_over() -> Iterator[None]:
-    def transact(self: KafkaWriter, fill: Callable[[Transaction], None]) -> None:
+    def transact(self: KafkaWriter, fill: Callable[[Transaction], None]) -> dict[TopicPartition, int]:
         with suppress(Aborted):
-            original(self, fill)
+            firsts: dict[TopicPartition, int] = original(self, fill)
+            return firsts
+        return {}
 
     with replaced(KafkaWriter, "transact", transact) as original:
         yield

@@ -55,6 +55,13 @@ class AdminClient(Client):
 
         return self._each("DescribeConfigs", self._any_node(), resources, describe)
 
+    def delete_records(self, asked: Sequence[TopicPartition], **rest: Any) -> dict[Any, Future[Any]]:
+        def delete(one: TopicPartition) -> Any:
+            _topic(self.cluster, one.topic).partitions[one.partition].cut(one.offset)
+            return SimpleNamespace(low_watermark=one.offset)
+
+        return self._each("DeleteRecords", self._any_node(), asked, delete)
+
     # --- groups
 
     def list_consumer_groups(self, **rest: Any) -> Future[Any]:

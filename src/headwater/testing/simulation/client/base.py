@@ -73,11 +73,12 @@ class Client:
             if left_s is not None and left_s <= 0:
                 raise OutOfTime
             waiters.wait(left_s)
-        value, error = answer[0]
+        found: T
+        found, error = answer[0]
         if error is not None:
             raise error
         self._down = False
-        return value  # type: ignore[no-any-return]
+        return found
 
     def repeated(
         self,

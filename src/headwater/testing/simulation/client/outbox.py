@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from confluent_kafka import KafkaError, Message
@@ -43,17 +44,26 @@ class Lane:
 
 class Outbox:
     """Arguments: client: whose it is; id: transactional id (empty: none); record_s: how long a record is tried;
-    numbered: whether records are counted, so that a repetition is known; fails: called with an error code, and whether
-    the producer is of no use any more.
+    linger_s: how long one waits for more of its partition, unless all are hurried; numbered: whether records are
+    counted, so that a repetition is known; fails: called with an error code, and whether the producer is of no use any
+    more.
 
     `pid`, `epoch`: the producer's, -1: none yet; `added`: partitions that the coordinator knows of; `outstanding`:
     records that were not reported yet.
     """
 
     def __init__(
-        self, client: Client, id: str, record_s: float, *, numbered: bool, fails: Callable[[int, bool], None]
+        self,
+        client: Client,
+        id: str,
+        record_s: float,
+        *,
+        linger_s: float,
+        numbered: bool,
+        fails: Callable[[int, bool], None],
     ) -> None:
         self._client, self._id, self._record_s, self._numbered, self._fails = client, id, record_s, numbered, fails
+        self._linger_s, self._hurried = linger_s, 0
         self.pid, self.epoch = -1, -1
         self.added: set[Where] = set()
         self.outstanding = 0
@@ -68,7 +78,19 @@ class Outbox:
         lane.waiting.append(Waiting(entry, on_delivery, self._client.scheduler.now_s))
         self.outstanding += 1
         if not lane.batch:
-            self._client.later(0.0001, lambda: self._pump(where))
+            wait_s = 0 if self._hurried else self._linger_s
+            self._client.later(max(0.0001, wait_s), lambda: self._pump(where))
+
+    @contextmanager
+    def hurried(self) -> Iterator[None]:
+        """Nothing waits for more meanwhile."""
+        self._hurried += 1
+        for where in list(self._lanes):
+            self._pump(where)
+        try:
+            yield
+        finally:
+            self._hurried -= 1
 
     @property
     def told(self) -> bool:
@@ -139,7 +161,10 @@ class Outbox:
         for number in range(count):
             one = lane.waiting.popleft()
             self._report(where, one, None, offset + number)
-        self._pump(where)
+        if self._hurried or not self._linger_s:
+            self._pump(where)
+        else:
+            self._client.later(self._linger_s, lambda: self._pump(where))
 
     def _give_up(self, where: Where, lane: Lane, code: int) -> None:
         self._fail(where, lane, KafkaError(KafkaError._FENCED if code in FENCED and self._id else code))

@@ -37,6 +37,7 @@ class Producer(Client):
             self,
             self._id,
             float(settings.get("message.timeout.ms", default_ms)) / 1000,
+            linger_s=float(settings.get("linger.ms", 5)) / 1000,
             numbered=bool(self._id or settings.get("enable.idempotence")),
             fails=lambda code, fatal: self._note(code, "writing", fatal),
         )
@@ -70,15 +71,20 @@ class Producer(Client):
             served = self.serve()
         return served
 
+    def __len__(self) -> int:
+        """How many records, and reports of them, are under way."""
+        return self._outbox.outstanding
+
     def flush(self, timeout: float = -1) -> int:
         deadline_s = self.deadline(timeout)
         self.serve()
-        while self._outbox.outstanding:
-            left_s = None if deadline_s is None else deadline_s - self.scheduler.now_s
-            if left_s is not None and left_s <= 0:
-                break
-            self.waiters.wait(left_s)
-            self.serve()
+        with self._outbox.hurried():
+            while self._outbox.outstanding:
+                left_s = None if deadline_s is None else deadline_s - self.scheduler.now_s
+                if left_s is not None and left_s <= 0:
+                    break
+                self.waiters.wait(left_s)
+                self.serve()
         return self._outbox.outstanding
 
     # --- transactions

@@ -10,6 +10,7 @@ next: a request that comes late is taken for one of the transaction that is open
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Literal
 
 from confluent_kafka import KafkaError
@@ -129,7 +130,7 @@ class TransactionCoordinator:
                 one.state = "complete"
 
         for partition in one.partitions:
-            self._later(self._mark_delay_s(partition), lambda partition=partition: write(partition))  # type: ignore[misc]
+            self._later(self._mark_delay_s(partition), partial(write, partition))
 
     def _limit(self, one: Transactional) -> None:
         number = one.number

@@ -1,0 +1,138 @@
+"""`hw deadletters retry` and `discard`: which are meant, the question, and a line for each outcome."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from headwater.cli.asking import connected
+from headwater.cli.deadletters_options import Choice, Manner
+from headwater.cli.ending import BAD, NEXT, REFUSED, advised, then, told
+from headwater.cli.output import Form, note, show_rows
+from headwater.cli.project import Project
+from headwater.errors import Misuse, Unavailable
+
+if TYPE_CHECKING:
+    from headwater.failures.held import Action
+    from headwater.operations.deadletters import DeadLetters, Letter, Selection
+
+RESULT_COLUMNS = ["id", "result", "message"]
+
+
+@contextmanager
+def deadletters_of(project: Project) -> Iterator[DeadLetters]:
+    """The dead letters of the app's read models, views, processes and streams."""
+    from headwater.environment import SYSTEM
+    from headwater.log.topology import owners_group
+    from headwater.operations.deadletters import DeadLetters
+    from headwater.operations.deadletters_places import InLog, InStore, Place, places_of_views
+
+    found = project.load()
+    with project.log() as log, connected(project, found, read_models=True) as (_, running):
+        models = running.models
+        assert models is not None
+        readers: dict[str, Place] = {
+            model.title: InStore(models.store, model.runner, SYSTEM) for model in models.models
+        }
+        for shape in found.processes:
+            readers[shape.entity] = InLog(log, owners_group(shape.entity), SYSTEM)
+            readers[f"{shape.entity}-forward"] = InLog(log, shape.entity, SYSTEM)
+        if models.views is not None:
+            try:
+                readers |= places_of_views(models.views, SYSTEM)
+            except Unavailable as error:  # the others have theirs where anybody can see them
+                note(f"without those of views: {error}")
+        for view in found.plans():
+            from headwater.views.groups import groups_in_log
+
+            for does, group in groups_in_log(found.name, view).items():
+                readers[f"{view.name} ({does})"] = InLog(log, group, SYSTEM)
+        with then(Misuse, f"hw deadletters list --each{project.flags}"):
+            yield DeadLetters(readers, SYSTEM)
+
+
+def selection_of(choice: Choice) -> Selection:
+    from headwater.operations.deadletters import Selection
+
+    return Selection(choice.ids, choice.reader, choice.handler, choice.error, choice.key)
+
+
+def chosen(desk: DeadLetters, choice: Choice, everything: bool, verb: str) -> list[Letter]:
+    """Raises: Misuse: nothing was chosen, which must not mean all."""
+    if choice.narrow == everything:
+        raise Misuse(f"say which dead letters to {verb}: IDs, --reader, --handler, --error, --key, or --all")
+    return desk.letters(selection_of(choice))
+
+
+def edited(letters: list[Letter], value: Path | None, edit: bool) -> bytes | None:
+    """The value in place of a letter's own. Raises: Misuse: of several, of no text, or a file that cannot be read."""
+    if value is None and not edit:
+        return None
+    if len(letters) != 1 or (value is not None and edit):
+        raise Misuse("--value and --edit are for one dead letter, and not both")
+    if value is not None:
+        try:
+            return sys.stdin.buffer.read() if str(value) == "-" else value.read_bytes()
+        except OSError as error:
+            raise Misuse(f"{value} cannot be read: {error.strerror or error}") from error
+    try:
+        before = (letters[0].row.value or b"").decode()
+    except UnicodeDecodeError as error:
+        raise Misuse(f"the value is no text ({error}): write the corrected one to a file, --value FILE") from error
+    after = click.edit(before, extension=".json", require_save=True)
+    if after is None:
+        raise Misuse("the editor saved nothing; nothing was retried")
+    return after.rstrip("\n").encode()
+
+
+def work(
+    ctx: click.Context,
+    project: Project,
+    desk: DeadLetters,
+    letters: list[Letter],
+    action: Action,
+    manner: Manner,
+    form: Form,
+    *,
+    reason: str = "",
+    value: bytes | None = None,
+) -> None:
+    """Counts, asks, has it done, and tells each outcome."""
+    waiting = sum(letter.waiting for letter in letters)
+    count = f"{len(letters):,} dead letters, and {waiting:,} records that wait behind them"
+    if not letters:
+        note("no dead letters")
+        return
+    if not manner.yes:
+        if not sys.stdin.isatty():
+            raise advised(Misuse(f"this would {action} {count}; nobody is there to be asked"), _again(ctx))
+        if not click.confirm(f"{action.capitalize()} {count}?", err=True):
+            note("nothing was done")
+            ctx.exit(REFUSED)
+    told(f"note: {action}: {count}")
+    who = manner.who or f"user:{getpass.getuser()}"
+    outcomes = desk.work(
+        letters, action, who=who, reason=reason, per_s=manner.rate, timeout_s=manner.timeout, value=value
+    )
+    failed = 0
+
+    def results() -> Iterator[dict[str, Any]]:
+        nonlocal failed
+        for letter, line in outcomes:
+            failed += line.step == "failed again"
+            yield {"id": letter.id, "result": line.step, "message": line.message}
+
+    show_rows(form, RESULT_COLUMNS, results())
+    if failed:
+        told(f"{NEXT}hw deadletters list{project.flags}")
+        ctx.exit(BAD)
+
+
+def _again(ctx: click.Context) -> str:
+    return f"{ctx.command_path} … --yes"

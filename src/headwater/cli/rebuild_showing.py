@@ -1,0 +1,95 @@
+"""What `hw rebuild` shows: how a rebuild is and goes on, and how old and new rows compare."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from headwater.cli.output import Form, show_one
+
+if TYPE_CHECKING:
+    from headwater.operations.rebuild import Status
+    from headwater.operations.rebuild_building import Progress
+    from headwater.operations.rebuild_comparing import Comparison
+
+TOLD_EVERY_S = 1.0
+
+
+def status_row(status: Status) -> dict[str, Any]:
+    """What there is, for a table and for programs."""
+    shown = set(status.shown.values())
+    return {
+        "readModel": status.name,
+        "version": status.version,
+        "shown": next(iter(shown)) if len(shown) == 1 else status.shown,
+        "code": "same" if status.same_code else "other",
+        "beside": status.state or None,
+        "done": status.done if status.state else None,
+        "total": status.total,
+        "holder": None if status.holder is None else status.holder.text,
+        "deadLetters": status.dead_letters if status.state else None,
+        "failure": status.failure,
+    }
+
+
+def compared_row(one: Comparison) -> dict[str, Any]:
+    """How a table compares, for a table and for programs."""
+    return {
+        "table": one.table,
+        "oldVersion": None if one.old is None else one.old.version,
+        "newVersion": one.new.version,
+        "oldRows": 0 if one.old is None else one.old.rows,
+        "newRows": one.new.rows,
+        "changed": one.changed,
+        "onlyOld": one.only_old,
+        "onlyNew": one.only_new,
+        "oldHash": None if one.old is None else one.old.hash,
+        "newHash": one.new.hash,
+        "columnsGone": one.columns_gone,
+        "columnsNew": one.columns_new,
+        "sameEvents": one.same_place,
+        "examples": [example._asdict() for example in one.examples],
+    }
+
+
+@contextmanager
+def progress_shown(name: str, form: Form) -> Iterator[Callable[[Progress], None]]:
+    """A bar on a terminal, and for programs a line per second."""
+    if form != "table":
+        yield Lines(name).tell
+        return
+    if not sys.stderr.isatty():
+        yield lambda progress: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = [
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("events, {task.fields[rate]:,.0f}/s"),
+        TimeRemainingColumn(),
+    ]
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=None, rate=0.0)
+        yield lambda progress: bar.update(task, completed=progress.done, total=progress.total, rate=progress.rate)
+
+
+class Lines:
+    """Progress for programs: at most a line per second, and the first and last."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._told_s = name, 0.0
+
+    def tell(self, progress: Progress) -> None:
+        now_s = time.monotonic()
+        if now_s - self._told_s < TOLD_EVERY_S and progress.done < progress.total:
+            return
+        self._told_s = now_s
+        left_s = None if progress.left_s is None else round(progress.left_s, 1)
+        counts = {"done": progress.done, "total": progress.total, "eventsPerS": round(progress.rate), "leftS": left_s}
+        show_one("ndjson", {"readModel": self._name, "state": "building", **counts})
