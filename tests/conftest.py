@@ -9,13 +9,23 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from headwater.errors import Unavailable
 from headwater.testing.brokers import Cluster, start_brokers
 from headwater.testing.postgres import PostgresServer, start_postgres
+from headwater.testing.redis import RedisServer, start_redis
+from headwater.testing.registry import RegistryServer, start_registry
+from headwater.testing.search import SearchServer, start_search
+from headwater.testing.search_files import Product
+
+# A machine that stands still for a moment says nothing of what is tested.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 CACHE = Path(os.environ.get("HEADWATER_CACHE") or Path(__file__).parent.parent / ".cache")
 
@@ -87,6 +97,96 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     """The address of an empty store."""
     with postgres_server.schema() as url:
         yield url
+
+
+@contextmanager
+def shared_search(product: Product, factory: pytest.TempPathFactory) -> Iterator[SearchServer]:
+    """A search server for everybody: leave it running, use a prefix of your own."""
+    base = factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    users = shared / f"{product}-users"
+    user = users / str(os.getpid())
+    with (shared / f"{product}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            server = start_search(product, shared / product, cache=CACHE)
+        except Unavailable as error:
+            absent(str(error))
+        users.mkdir(exist_ok=True)
+        user.touch()
+    yield server
+    with (shared / f"{product}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        user.unlink()
+        if not any(users.iterdir()):
+            server.delete()
+
+
+@pytest.fixture(scope="session")
+def opensearch_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SearchServer]:
+    with shared_search("opensearch", tmp_path_factory) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SearchServer]:
+    with shared_search("elasticsearch", tmp_path_factory) as server:
+        yield server
+
+
+@pytest.fixture
+def opensearch_url(opensearch_server: SearchServer) -> Iterator[str]:
+    """The address of an empty store."""
+    with opensearch_server.prefix() as url:
+        yield url
+
+
+@pytest.fixture
+def elasticsearch_url(elasticsearch_server: SearchServer) -> Iterator[str]:
+    """The address of an empty store."""
+    with elasticsearch_server.prefix() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A server of this worker's own: leave it running, use `redis_url`."""
+    try:
+        server = start_redis(tmp_path_factory.mktemp("redis"))
+    except Unavailable as error:
+        absent(str(error))
+    yield server
+    server.delete()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> Iterator[str]:
+    """The address of an empty store."""
+    with redis_server.store() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def registry_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
+    """A schema registry for everybody: leave it running, use subjects of your own."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    users = shared / "registry-users"
+    user = users / str(os.getpid())
+    with (shared / "registry.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            server = start_registry(shared / "registry", cache=CACHE)
+        except Unavailable as error:
+            absent(str(error))
+        users.mkdir(exist_ok=True)
+        user.touch()
+    yield server
+    with (shared / "registry.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        user.unlink()
+        if not any(users.iterdir()):
+            server.delete()
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -41,6 +41,18 @@ def open_again(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenA
             # A small broker bears some thousand partitions, and the suite would make more.
             opened.callback(forget_on_kafka, broker, prefix)
             yield lambda: PrefixedLog(opened.enter_context(closing(open_log(url))), prefix)
+
+
+@contextmanager
+def on_kafka(broker: str, directory: Path) -> Iterator[tuple[Log, str, str]]:
+    """A log on a broker with names of its own, for processes of the test: itself, its address, and what names there
+    begin with. Its topics and groups are removed at the end."""
+    prefix, url = fresh("") + "-", f"{broker}?index_directory={directory / 'index'}"
+    try:
+        with closing(open_log(url)) as opened:
+            yield PrefixedLog(opened, prefix), url, prefix
+    finally:
+        forget_on_kafka(broker, prefix)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Literal, assert_type
+from typing import Any, Literal, assert_type
 from uuid import UUID
 
 import headwater as hw
@@ -32,6 +32,21 @@ class OrderPlaced(OrderEvent):
 
 class OrderCancelled(OrderEvent, version=2):
     reason: str
+
+
+@hw.upcasts(OrderCancelled, from_version=1)
+def cancelled_with_a_reason(fields: dict[str, Any]) -> dict[str, Any]:
+    return fields | {"reason": fields.get("reason") or "not said"}
+
+
+@hw.upcasts(OrderEvent, "OrderDropped", from_version=1)
+def dropped(fields: dict[str, Any]) -> list[hw.Upcast]:
+    return [hw.Upcast(OrderCancelled, 1, fields)]
+
+
+@hw.upcasts(OrderEvent, "OrderRefused", from_version=1)
+def refused(fields: dict[str, Any]) -> hw.Upcast:
+    return hw.Upcast("OrderCancelled", version=1, fields=fields)
 
 
 class OrderCommand(hw.Command, entity="order"):
@@ -95,7 +110,10 @@ class Revenue(hw.Projection, version=1):
         self.revenue += event.total
 
 
-class Sold(hw.Projection):
+BY_NUMBER = hw.by_sequence("no", of="till")
+
+
+class Sold(hw.Projection, dedupe=hw.by_id):
     sku: hw.Key[str]
     quantity: int = 0
 

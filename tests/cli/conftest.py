@@ -8,6 +8,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,12 @@ from headwater.app import App
 from headwater.cli import run
 from headwater.cli.verbs import VERBS, hw
 from headwater.client.shop import Shop
+from headwater.log.opening import sqlite_path
+from headwater.log.sqlite import SqliteLog
+from headwater.testing.waiting import eventually
+
+SESSION_S = 60.0
+"""Of members in the process of a test: one that stands still for some seconds has not gone."""
 
 BANK_APP = """
 from decimal import Decimal
@@ -130,8 +137,20 @@ def project(directory: Path) -> Path:
 @pytest.fixture
 def bank(project: Path, shell: Shell) -> Iterator[Shop]:
     """The app of the directory at work, as another process would be."""
-    with an_app(project).run("sqlite:///bank.db") as shop:
+    with at_work(an_app(project)) as shop:
         yield shop
+
+
+@contextmanager
+def at_work(app: App, url: str = "sqlite:///bank.db", **how: Any) -> Iterator[Shop]:
+    """`app.run`, for commands that look for who is at work. Arguments: how: as of `App.run`."""
+    with closing(SqliteLog(sqlite_path(url), session_timeout_s=SESSION_S)) as log, app.run(log, **how) as shop:
+        yield shop
+
+
+def caught_up(shop: Shop) -> None:
+    """Waits until its read models are at the end of the log, in every partition."""
+    eventually(lambda: not any(shop.lag().values()), saying="the read models are at the end of the log")
 
 
 def an_app(directory: Path, module: str = "bankapp") -> App:

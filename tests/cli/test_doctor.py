@@ -6,9 +6,6 @@ import json
 import re
 import sqlite3
 from contextlib import closing
-from typing import Any
-
-import pytest
 
 from headwater.client.shop import Shop
 from tests.bank import Open
@@ -54,12 +51,3 @@ def test_the_page_has_every_check_and_commands_that_exist(shell: Shell, bank: Sh
     assert lines
     for line in lines:
         refuse_unknown_command(line)
-
-
-def test_the_page_s_telemetry_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    given: dict[str, Any] = {}
-    exec(PAGE.partition("```python\n")[2].partition("```")[0], given)
-    telemetry = given["environment"].telemetry
-    telemetry.gauge("seconds", {"topic": "a"}, 1.0)
-    telemetry.alert("held", {"topic": "a"}, "held")
-    assert capsys.readouterr().out == "seconds {'topic': 'a'} 1.0\nheld\n"

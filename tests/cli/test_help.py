@@ -15,6 +15,8 @@ from tests.cli.conftest import Shell
 HELP = "from headwater.cli import run; import sys; code = run(['--help']); "
 
 
+@pytest.mark.slow
+@pytest.mark.alone
 def test_help_comes_in_less_than_200_milliseconds() -> None:
     """The quickest of five, since the machine may be busy with other things."""
     taken = []

@@ -8,15 +8,21 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import headwater as hw
 from headwater.client.shop import Shop
+from headwater.operations.importing import Import, Tally
+from headwater.operations.importing_lines import ImportFile, LineReader
+from headwater.operations.vocabulary import Vocabulary
 from tests.bank import Account
-from tests.cli.conftest import Shell, an_app
+from tests.cli.conftest import Shell, an_app, at_work
 
 NOON = "2024-04-10T12:00:00Z"
 
@@ -115,7 +121,7 @@ BAD: dict[str, tuple[dict[str, Any] | bytes, str]] = {
 def test_a_bad_line_is_told_and_set_aside_and_the_others_go_on(
     line: dict[str, Any] | bytes, reason: str, shell: Shell, bank: Shop, project: Path
 ) -> None:
-    write(project / "in.ndjson", opening(1), depositing(1, "3"), line, depositing(1, "4"))
+    write(project / "in.ndjson", opening(1), depositing(1, "3"), line, opening(2))
     ended = shell("import in.ndjson")
     assert ended.code == 4
     assert json.loads(ended.out)["imported"] == 3
@@ -126,7 +132,68 @@ def test_a_bad_line_is_told_and_set_aside_and_the_others_go_on(
     assert json.loads(kept)["rejected"]["line"] == 3
     assert reason in json.loads(kept)["rejected"]["reason"]
     assert ended.next == "hw import in.ndjson.rejected.ndjson"
-    assert bank.get(Account, "1").balance == 7
+    assert bank.get(Account, "1").balance == 3
+
+
+@pytest.mark.parametrize(("options", "aside"), [("", [2, 4]), ("--on-failure stop", [2, 3, 4, 5])])
+def test_later_lines_of_the_entity_wait_in_the_file_in_order(
+    options: str, aside: list[int], shell: Shell, bank: Shop, project: Path
+) -> None:
+    write(
+        project / "in.ndjson",
+        opening(1),
+        depositing(1, "ten"),
+        opening(2),
+        depositing(1, "1"),
+        depositing(2, "2"),
+    )
+    ended = shell("import in.ndjson", *options.split())
+    assert (ended.code, bank.version(Account, "1")) == (4, 1)
+    rejected = project / "in.ndjson.rejected.ndjson"
+    assert [json.loads(line)["rejected"]["line"] for line in rejected.read_text().splitlines()] == aside
+    assert "it waits for line 2, which could not be imported" in ended.err
+    rejected.write_text(rejected.read_text().replace('"ten"', '"10"'))
+    assert shell("import in.ndjson.rejected.ndjson").one["imported"] == len(aside)
+    assert [recorded.event.amount for recorded in bank.history(Account, "1")[1:]] == [10, 1]
+    assert bank.get(Account, "2").balance == 2
+
+
+def test_an_import_waits_for_the_app_to_come_back(project: Path, tmp_path: Path) -> None:
+    app, url = an_app(project), f"sqlite:///{tmp_path / 'bank.db'}"
+    write(project / "in.ndjson", opening(1), *(depositing(1, "1") for _ in range(40)))
+    content = ImportFile.look_at(project / "in.ndjson")
+    with ExitStack() as stack, ExitStack() as first:
+        first.enter_context(at_work(app, url))
+        shop = stack.enter_context(app.connect(url))
+        missed: list[hw.Unavailable] = []
+
+        class Watched:
+            """Starts the app again when it was missed."""
+
+            def send_many(self, *arguments: Any, **options: Any) -> Iterator[Any]:
+                for outcome in shop.send_many(*arguments, **options):
+                    if isinstance(outcome, hw.Unavailable) and not missed:
+                        stack.enter_context(at_work(app, url))
+                        missed.append(outcome)
+                    yield outcome
+
+        def progress(tally: Tally) -> None:
+            if tally.imported == 10:
+                first.close()
+
+        reader = LineReader(Vocabulary(app.behaviours.values()), content.digest)
+        work = Import(
+            Watched(),  # type: ignore[arg-type]  # all that it asks of a shop
+            content,
+            reader,
+            in_flight=2,
+            timeout_s=60,
+            set_aside=lambda bad: None,
+            progress=progress,
+        )
+        tally = work.run()
+        assert (tally.lines, tally.rejected, len(missed)) == (41, 0, 1)
+        assert shop.get(Account, "1").balance == 40
 
 
 def test_corrected_lines_are_imported_from_the_file_of_rejected_ones(shell: Shell, bank: Shop, project: Path) -> None:
@@ -161,20 +228,33 @@ def test_without_anybody_who_runs_the_app_nothing_is_imported(shell: Shell, proj
     assert ended.next == "hw run bankapp:app --on sqlite:///bank.db"
 
 
+KILLED_AT = 1000
+KILLED = f"""
+import os, signal
+from contextlib import contextmanager
+from headwater.cli import importing, main
+
+@contextmanager
+def progress(lines):
+    yield lambda tally: tally.imported == {KILLED_AT} and os.kill(os.getpid(), signal.SIGKILL)
+
+importing._progress = progress
+main()
+"""
+"""`hw import` that kills itself when so many lines are answered: from outside it might be killed too late."""
+
+
 def test_an_import_that_was_killed_goes_on_where_it_was(shell: Shell, bank: Shop, project: Path) -> None:
     lines = [opening(account) for account in range(20)]
     lines += [depositing(number % 20, "1") for number in range(4000)]
     write(project / "in.ndjson", *lines)
-    words = [sys.executable, "-c", "from headwater.cli import main; main()", "import", "in.ndjson", "--in-flight", "50"]
+    words = [sys.executable, "-c", KILLED, "import", "in.ndjson", "--in-flight", "50"]
     root = str(Path(__file__).parents[2])
-    importing = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": root}, stdout=subprocess.DEVNULL)
-    while bank.version(Account, "7") < 50:
-        assert importing.poll() is None, "it ended before it could be killed"
-    importing.send_signal(signal.SIGKILL)
-    importing.wait()
-    assert bank.version(Account, "7") < 201, "killed too late to show anything"
+    ended = subprocess.run(words, env={**os.environ, "PYTHONPATH": root}, capture_output=True, timeout=200)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    assert 0 < bank.version(Account, "7") < 201
     counts = shell("import in.ndjson").one
     assert counts["imported"] > 0
-    assert counts["repeated"] > 0
+    assert counts["repeated"] >= KILLED_AT
     assert counts["imported"] + counts["repeated"] == 4020
     assert {bank.get(Account, str(account)).balance for account in range(20)} == {Decimal(200)}

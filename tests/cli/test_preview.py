@@ -95,10 +95,11 @@ from tills import Pay, Sum, Till, app
 from tests.cli.test_preview import amounts
 count, parts = int(sys.argv[1]), sys.argv[2].split(",")
 with app.run("sqlite:///tills.db", only=parts) as shop:
-    receipts = list(shop.send_many((Pay(f"t{number}", amounts(number)) for number in range(count)), in_flight=2000))
+    sendings = (Pay(f"t{number}", amounts(number)) for number in range(count))
+    receipts = list(shop.send_many(sendings, in_flight=2000, timeout_s=60))
     if "projections" in parts:
         for table in (Till, Sum):
-            shop.row(table, "t0", after=receipts)
+            shop.row(table, "t0", after=receipts, timeout_s=60)
 """
 
 
@@ -106,7 +107,7 @@ def made(folder: Path, count: int, parts: str) -> Path:
     (folder / "tills.py").write_text(TILLS)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     words = [sys.executable, "-c", MAKE, str(count), parts]
-    subprocess.run(words, cwd=folder, env=environment, check=True, timeout=100)
+    subprocess.run(words, cwd=folder, env=environment, check=True, timeout=200)
     return folder
 
 
@@ -274,3 +275,36 @@ def test_records_beyond_the_states_are_folded_too(tills: Path, shell: Shell) -> 
     ended = shell("preview till")
     [total] = rows(ended.out, "entity")
     assert (ended.code, total["notCompared"]) == (0, 1)
+
+
+UPCASTER = (
+    "class Paid(TillEvent):\n    amount: int\n",
+    "class Paid(TillEvent, version=2):\n    amount: int\n\n\n"
+    "@hw.upcasts(Paid, from_version=1)\ndef paid_1(fields):\n    return fields\n",
+)
+
+
+def test_a_changed_upcaster_is_run_over_the_old_events(tills: Path, shell: Shell) -> None:
+    change(tills, UPCASTER)
+    (tills / "old/tills.py").write_text((tills / "tills.py").read_text())
+    body = 'fields | {"amount": fields["amount"] * (fields["amount"] != 77)}'
+    change(tills, UPCASTER, ("return fields\n", f"return {body}\n"))
+    before = contents(tills)
+    ended = shell("preview --against old")
+    found = {row["id"]: row for row in rows(ended.out, "difference") if "entity" in row}
+    assert (ended.code, found.keys()) == (1, PLANTED.keys())
+    for till, version in PLANTED.items():
+        assert (found[till]["event"]["version"], found[till]["event"]["type"]) == (version, "Paid")
+        change_of = found[till]["now"]["balance"]
+        assert change_of["old"] - change_of["new"] == 77
+    assert {row["id"] for row in rows(ended.out, "difference") if "table" in row} == PLANTED.keys()
+    assert contents(tills) == before
+
+
+def test_an_upcaster_that_fails_is_told_with_its_first_event(tills: Path, shell: Shell) -> None:
+    change(tills, UPCASTER, ("return fields\n", 'return fields | {"amount": 770 // (fields["amount"] - 77)}\n'))
+    ended = shell("preview till --against old")
+    [unread] = rows(ended.out, "unreadable")
+    assert (ended.code, unread["type"], unread["events"]) == (1, "Paid", 3)
+    assert "paid_1 (from version 1): ZeroDivisionError" in unread["reason"]
+    assert unread["event"]["topic"] == "till-events"

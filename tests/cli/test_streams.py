@@ -39,7 +39,7 @@ def hw(*words: str, buffered: bool = True, redirected: str = "") -> subprocess.C
     line = f'exec "$0" -m headwater "$@" {redirected}'
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "" if buffered else "1"}
     return subprocess.run(
-        ["sh", "-c", line, sys.executable, *words], capture_output=True, text=True, env=environment, timeout=60
+        ["sh", "-c", line, sys.executable, *words], capture_output=True, text=True, env=environment, timeout=200
     )
 
 
@@ -50,7 +50,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(words: list[str], buffered: b
     os.close(gone)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "" if buffered else "1"}
     command = [sys.executable, "-m", "headwater", *words]
-    ended = subprocess.run(command, stdout=ours, stderr=subprocess.PIPE, text=True, env=environment, timeout=60)
+    ended = subprocess.run(command, stdout=ours, stderr=subprocess.PIPE, text=True, env=environment, timeout=200)
     os.close(ours)
     assert (ended.returncode, ended.stderr) == (0, "")
 
@@ -78,7 +78,7 @@ def test_an_error_that_nobody_reads_keeps_its_exit_code(project: Path) -> None:
     os.close(gone)
     command = [sys.executable, "-m", "headwater", "topics"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=ours, env=environment, timeout=60)
+    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=ours, env=environment, timeout=200)
     os.close(ours)
     assert (ended.returncode, ended.stdout) == (3, b"")
 

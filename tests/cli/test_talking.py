@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from headwater.client.shop import Shop
 from headwater.log.opening import open_log
 from headwater.log.port import NewRecord
 from tests.bank import Account, Deposit, Open
-from tests.cli.conftest import Shell, an_app
+from tests.cli.conftest import Shell, an_app, at_work
 
 NOON = "2024-04-10T12:00:00Z"
 
@@ -102,7 +103,7 @@ class Do(SlowCommand):
 class Slow(hw.Aggregate[SlowEvent]):
     @hw.decides
     def do(self, command: Do) -> Done:
-        gate.wait(20)
+        gate.wait(60)
         return Done(command.slow)
 
 
@@ -113,7 +114,7 @@ app = hw.App("slow", aggregates=[Slow])
 def test_a_command_without_an_answer_may_be_sent_again_as_it_is_told(shell: Shell, directory: Path) -> None:
     (directory / "slow.py").write_text(SLOW_APP)
     (directory / "headwater.toml").write_text('app = "slow:app"\non = "sqlite:///slow.db"\n')
-    with an_app(directory, "slow").run("sqlite:///slow.db"):
+    with at_work(an_app(directory, "slow"), "sqlite:///slow.db"):
         ended = shell("""send Do '{"slow":"1"}' --timeout 0.2""")
         sys.modules["slow"].gate.set()
         assert ended.code == 3
@@ -172,7 +173,7 @@ def test_a_question_may_wait_for_what_was_sent(shell: Shell, account: Shop) -> N
 def test_a_question_that_waits_for_a_dead_read_model_is_told_why(shell: Shell, project: Path) -> None:
     with an_app(project).run("sqlite:///bank.db"):
         """Once, so that there is a table."""
-    with an_app(project).run("sqlite:///bank.db", only=["commands"]):
+    with at_work(an_app(project), only=["commands"]):
         token = str(deposit(shell, "2.50")["token"])
     ended = shell("query 'SELECT balance FROM balance' --after", token)
     assert ended.code == 3
@@ -209,7 +210,7 @@ def test_a_number_beyond_sqlites_arithmetic_is_not_shown_as_nothing(shell: Shell
 
 def test_tail_shows_the_last_events_of_an_entity_type(shell: Shell, bank: Shop) -> None:
     for number in range(15):
-        bank.send(Open(str(number), "ann"))
+        bank.send(Open(str(number), "ann"), time=datetime(2024, 4, 10, 12, number, tzinfo=UTC))
     rows = shell("tail account").rows
     assert sorted(int(row["key"]) for row in rows) == list(range(5, 15))
     assert {row["type"] for row in rows} == {"Opened"}

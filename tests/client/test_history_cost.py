@@ -71,6 +71,7 @@ def shop_reads(log: Log, action: Callable[[], Any]) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_embedded_it_reads_just_its_own_events_in_under_5_ms(tmp_path: Path) -> None:
     log = open_log(f"sqlite:///{tmp_path / 'bank.db'}")
     fill(log)
@@ -79,6 +80,7 @@ def test_embedded_it_reads_just_its_own_events_in_under_5_ms(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.kafka
 @pytest.mark.timeout(300)
 def test_on_kafka_it_reads_just_its_own_events_in_under_50_ms(kafka_broker: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from decimal import Decimal
 
 import pytest
@@ -14,12 +15,19 @@ app = hw.App("bank", aggregates=[Account], partitions=1)
 ONE = Decimal(1)
 
 
+def busy(running: hw.Running) -> AbstractContextManager[None]:
+    """While it is entered, the owner answers nobody: an answer comes late."""
+    assert running.services is not None
+    return running.services.owners["account"]._door
+
+
 def test_a_late_refusal_is_not_the_answer_to_the_next_attempt(open_again: OpenAgain) -> None:
-    with app.run(open_again(), only=["commands"]), app.connect(open_again()) as bank:
+    running = app.run(open_again(), only=["commands"])
+    with running, app.connect(open_again()) as bank:
         bank.send(Open("b", "bob"))
         for round in range(5):
             id = f"x{round}"
-            with pytest.raises(hw.Unknown):
+            with busy(running), pytest.raises(hw.Unknown):
                 bank.send(Deposit("a", ONE), command_id=id, expected_version=round + 1, timeout_s=0)
             receipt = bank.send(Deposit("a", ONE), command_id=id)
             assert (receipt.version, receipt.duplicate) == (round + 1, False)
@@ -29,10 +37,11 @@ def test_a_late_refusal_is_not_the_answer_to_the_next_attempt(open_again: OpenAg
 
 
 def test_a_late_receipt_neither(open_again: OpenAgain) -> None:
-    with app.run(open_again(), only=["commands"]), app.connect(open_again()) as bank:
+    running = app.run(open_again(), only=["commands"])
+    with running, app.connect(open_again()) as bank:
         for round in range(5):
             id = f"x{round}"
-            with pytest.raises(hw.Unknown):
+            with busy(running), pytest.raises(hw.Unknown):
                 bank.send(Deposit("a", ONE), command_id=id, timeout_s=0)
             receipt = bank.send(Deposit("a", ONE), command_id=id)
             assert (receipt.version, receipt.duplicate) == (round + 1, True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+import gc
+import weakref
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -78,6 +80,21 @@ def test_what_was_given_is_carried_out_while_the_next_takes_its_time(bank: hw.Sh
     assert [one.version for one in bank.send_many(commands()) if isinstance(one, hw.Receipt)] == list(range(1, 8))
 
 
+def test_a_refusal_is_gone_with_its_last_reference(bank: hw.Shop) -> None:
+    gc.disable()
+    try:
+        outcomes = list(bank.send_many([Open("a", "ann"), Open("a", "bob")]))
+        assert isinstance(outcomes[1], hw.Rejected)
+        yielded = weakref.ref(outcomes.pop())
+        try:
+            bank.send(Open("a", "bob"))
+        except hw.Rejected as error:
+            raised = weakref.ref(error)
+        assert (yielded(), raised()) == (None, None)
+    finally:
+        gc.enable()
+
+
 def faulty(kind: str) -> Iterator[Any]:
     for number in range(10):
         yield Deposit(f"a{number}", Decimal(1))
@@ -128,28 +145,25 @@ def test_without_an_owner_each_is_answered_so() -> None:
 
 def test_partitions_that_come_and_go_leave_the_order_alone() -> None:
     """The commands of a partition that is lost travel, and those behind them do not overtake them when it is back."""
-    log = MemoryLog()
+    log = MemoryLog(session_timeout_s=60)
     accounts = [f"a{number}" for number in range(16)]
-    ended = threading.Event()
 
     def come_and_go() -> None:
         for _ in range(12):
             with app.run(log.again(), only=["commands"]):
                 pass
-        ended.set()
 
-    def sendings() -> Iterator[hw.Sending]:
+    def sendings(other: Future[None]) -> Iterator[hw.Sending]:
         number = 0
-        while not ended.is_set():
+        while not other.done():
             number += 1
             for account in accounts:
                 yield hw.Sending(Deposit(account, Decimal(number)))
 
-    with app.run(log, only=["commands"]) as bank:
-        other = threading.Thread(target=come_and_go)
-        other.start()
-        outcomes = list(bank.send_many(sendings(), in_flight=200))
-        other.join()
+    with app.run(log, only=["commands"]) as bank, ThreadPoolExecutor(1) as thread:
+        other = thread.submit(come_and_go)
+        outcomes = list(bank.send_many(sendings(other), in_flight=200, timeout_s=60))
+        other.result()
         assert {type(one) for one in outcomes} == {hw.Receipt}
         for account in accounts:
             assert amounts(bank.history(Account, account)) == list(range(1, len(outcomes) // len(accounts) + 1))

@@ -111,10 +111,10 @@ def test_those_who_wait_leave_the_threads_to_those_who_do_not(tmp_path: Path) ->
         async with app.run(f"sqlite:///{tmp_path / 'bank.db'}") as bank:
             receipt = await bank.send(Open("a", "ann"))
             later = far_beyond(receipt)
-            waiting = [asyncio.create_task(bank.row(Owned, "a", after=later, timeout_s=30)) for _ in range(64)]
-            row = await asyncio.wait_for(bank.row(Owned, "a", after=receipt), 10)
+            waiting = [asyncio.create_task(bank.row(Owned, "a", after=later, timeout_s=600)) for _ in range(64)]
+            row = await asyncio.wait_for(bank.row(Owned, "a", after=receipt, timeout_s=60), 90)
             assert row == Owned("a", "ann")
-            assert len(await asyncio.wait_for(bank.history(Account, "a"), 10)) == 1
+            assert len(await asyncio.wait_for(bank.history(Account, "a"), 60)) == 1
             assert not any(task.done() for task in waiting)
             for task in waiting:
                 task.cancel()
@@ -142,13 +142,14 @@ def enter(request: pytest.FixtureRequest, open_again: OpenAgain, tmp_path: Path)
 def test_what_is_read_includes_what_a_receipt_speaks_of(enter: Callable[[], Running]) -> None:
     with enter() as bank:
         opened = bank.send(Open("a", "ann"))
-        assert bank.row(Owned, "a", after=opened) == Owned("a", "ann")
+        assert bank.row(Owned, "a", after=opened, timeout_s=60) == Owned("a", "ann")  # the first takes its time
         assert bank.row(Owned, "nobody", after=opened) is None
         paid = [bank.send(Deposit(account, ONE)) for account in "ab"]
         assert bank.rows(Owned, owner="ann", after=paid) == [Owned("a", "ann", ONE)]
         paid = [bank.send(Deposit(account, ONE)) for account in "ab"]
         assert bank.query("SELECT balance FROM owned WHERE account_id = ?", "b", into=Decimal, after=paid) == [2]
-        assert [(one.id, one.version) for one in bank.rows(Account, after=paid[0].token, id="a")] == [("a", 3)]
+        entities = bank.rows(Account, after=paid[0].token, timeout_s=60, id="a")
+        assert [(one.id, one.version) for one in entities] == [("a", 3)]
         assert bank.replay(Account) == {account: bank.get(Account, account) for account in "ab"}
         assert eventually(lambda: bank.lag() == dict.fromkeys(("owned", "account"), 0))
 
@@ -157,17 +158,17 @@ def test_the_asynchronous_face_reads_the_same(enter: Callable[[], Running]) -> N
     async def story() -> None:
         async with enter() as bank:
             opened = await bank.send(Open("a", "ann"))
-            assert await bank.row(Owned, "a", after=opened) == Owned("a", "ann")
+            assert await bank.row(Owned, "a", after=opened, timeout_s=60) == Owned("a", "ann")
             assert await bank.row(Owned, "nobody", after=opened) is None
             paid = [await bank.send(Deposit(account, ONE)) for account in "ab"]
             assert await bank.rows(Owned, owner="ann", after=paid) == [Owned("a", "ann", ONE)]
             paid = [await bank.send(Deposit(account, ONE)) for account in "ab"]
             sql = "SELECT balance FROM owned WHERE account_id = ?"
             assert await bank.query(sql, "b", into=Decimal, after=paid) == [2]
-            entities = await bank.rows(Account, after=paid[0].token, id="a")
+            entities = await bank.rows(Account, after=paid[0].token, timeout_s=60, id="a")
             assert [(one.id, one.version) for one in entities] == [("a", 3)]
             assert await bank.replay(Account) == {account: await bank.get(Account, account) for account in "ab"}
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while any((await bank.lag()).values()):
                     await asyncio.sleep(0.005)
 
@@ -180,7 +181,7 @@ def test_without_a_runner_it_is_said_at_once(open_again: OpenAgain, tmp_path: Pa
     async def story(receipt: hw.Receipt) -> None:
         async with app.connect(open_again(), store=store) as client:
             with pytest.raises(hw.NotYet, match="owned"):
-                await asyncio.wait_for(client.row(Owned, "a", after=receipt, timeout_s=60), 20)
+                await asyncio.wait_for(client.row(Owned, "a", after=receipt, timeout_s=60), 40)
 
     with app.run(open_again(), store=store, only=["commands"]) as bank:
         asyncio.run(story(bank.send(Open("a", "ann"))))

@@ -60,8 +60,10 @@ def test_what_was_answered_with_an_error_is_let_go_of() -> None:
     def ask() -> weakref.ref[Unavailable]:
         pending = Pending("x")
         pending.settle(Unavailable("nobody there"))
+        outcome = pending.outcome()
+        assert isinstance(outcome, Unavailable)
         try:
-            pending.reply()
+            raise outcome
         except Unavailable as error:
             return weakref.ref(error)
         raise AssertionError

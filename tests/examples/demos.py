@@ -50,7 +50,7 @@ class Demo:
 
     def killed(self) -> bool:
         """Whether SIGKILL was what ended it."""
-        self.process.communicate(timeout=30)
+        self.process.communicate(timeout=200)
         return self.process.returncode == -9
 
 

@@ -23,7 +23,7 @@ def test_the_readme_shows_the_account_as_it_is() -> None:
 def test_the_account_prints_what_the_readme_shows() -> None:
     [shown] = fenced("console")
     typed, output = shown.removeprefix("$ ").split("\n", 1)
-    ran = subprocess.run(shlex.split(typed), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run(shlex.split(typed), cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
     assert (ran.stderr, ran.returncode) == ("", 0)
     assert ran.stdout == output
 

@@ -38,6 +38,7 @@ BIGGEST = [("07592", Decimal("13990.93")), ("14048", Decimal("8976.33")), ("0798
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", [1997])
 def test_killed_at_three_points_and_started_again_nothing_is_lost_and_nothing_twice(tmp_path: Path, seed: int) -> None:

@@ -29,11 +29,12 @@ def own_cache(tmp_path: Path) -> Iterator[dict[str, str]]:
     (cache / "kafka").symlink_to(libraries.parents[1].resolve())
     environment = {"HEADWATER_CACHE": str(cache)}
     yield environment
-    subprocess.run([BROKER, "stop", "--delete"], env={**os.environ, **environment}, check=True, timeout=60)
+    subprocess.run([BROKER, "stop", "--delete"], env={**os.environ, **environment}, check=True, timeout=200)
 
 
 @pytest.mark.kafka
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 def test_on_kafka_the_totals_are_the_files_and_a_second_start_places_no_order(
     tmp_path: Path, own_cache: dict[str, str]

@@ -68,7 +68,7 @@ def open_log(network: Network, tmp_path: Path) -> Iterator[OpenLog]:
     with ExitStack() as opened:
 
         def open_(**options: float | str) -> KafkaLog:
-            limits = {"answer_timeout_s": 3.0, "session_timeout_s": 6.0, "transaction_timeout_s": 6.0, **options}
+            limits = {"answer_timeout_s": 20.0, "session_timeout_s": 30.0, "transaction_timeout_s": 30.0, **options}
             log = KafkaLog(network.cluster.bootstrap, index_directory=tmp_path, **limits)  # type: ignore[arg-type]
             return opened.enter_context(closing(log))
 

@@ -24,7 +24,11 @@ class HastyWriter(KafkaWriter):
         turn = self._turns[0]
         self._turns.reverse()
         transaction = self._transaction(turn)
-        fill(transaction)
+        try:
+            fill(transaction)
+        except _Broken as broken:
+            self._recover(turn, transaction, broken)
+            raise
         return self._committing.submit(self._end, turn, transaction)
 
     def _end(self, turn: Turn, transaction: KafkaTransaction) -> None:

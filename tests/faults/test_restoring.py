@@ -69,7 +69,7 @@ class Bequest:
         places = {commands_topic: coordinator, replies_topic: coordinator, events_topic: other, state_topic: other}
         topics = [NewTopic(self.log.prefix + of(ENTITY), 1, replica_assignment=[[at]]) for of, at in places.items()]
         for created in admin.create_topics(topics).values():
-            created.result(timeout=10)
+            created.result(timeout=60)
         with app.run(self.log, only=["commands"]) as bank:
             for number in (1, 2):
                 bank.send(Deposit("ann", Decimal(number)))
@@ -77,7 +77,7 @@ class Bequest:
             eventually(lambda: self.log.ends(written) == self.log.ends(written, committed=False))
             kept = self.network.proxy.keep_request(Api.WRITE_TXN_MARKERS, port=self.network.port_of(other), times=1000)
             assert bank.send(Deposit("ann", Decimal(3))).version == 3
-        assert kept.caught
+        eventually(lambda: kept.caught)  # to each broker in its own time
         return kept
 
     def restored(self) -> PartitionMemory:
@@ -92,7 +92,7 @@ class Bequest:
 def coordinator_of(admin: AdminClient, group: str) -> int | None:
     """The broker that keeps a group's positions; None: it is not known yet."""
     try:
-        node: int = admin.describe_consumer_groups([group])[group].result(timeout=10).coordinator.id
+        node: int = admin.describe_consumer_groups([group])[group].result(timeout=60).coordinator.id
     except KafkaException:
         return None
     return node

@@ -15,7 +15,7 @@ from tests.faults.run.planted import planted_bugs
 from tests.faults.run.report import table
 from tests.faults.run.striking import KINDS, Findings, one_round
 
-pytestmark = [pytest.mark.kafka, pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.cluster, pytest.mark.slow, pytest.mark.alone]
 
 ALWAYS = [
     "connections cut",
@@ -30,8 +30,11 @@ ALWAYS = [
 DRAWN = 2
 """So many others are drawn by the seed."""
 
+ENOUGH_S = 500.0
+"""They take three minutes on a machine that has nothing else to do."""
 
-@pytest.mark.timeout(600)
+
+@pytest.mark.timeout(900)
 def test_nothing_is_lost_doubled_or_torn_while_faults_strike(tmp_path: Path) -> None:
     seed = os.environ.get("HEADWATER_SEED", "1")
     chance = random.Random(seed)
@@ -41,11 +44,13 @@ def test_nothing_is_lost_doubled_or_torn_while_faults_strike(tmp_path: Path) -> 
     struck = chance.sample([*always, *drawn], len(always) + DRAWN)
     findings = Findings()
     try:
-        one_round(tmp_path / "round", CACHE, seed, iter(struck), time.monotonic() + 300, findings)
+        one_round(tmp_path / "round", CACHE, seed, iter(struck), time.monotonic() + ENOUGH_S, findings)
     except Unavailable as error:
         absent(str(error))
     print((tmp_path / "round" / "faults.log").read_text())
     print(table(findings, [kind.name for kind in struck], planted_bugs()))
     assert not findings.violations, "\n".join(findings.violations)
     assert findings.events > 0
-    assert findings.runs, "how many strike in the time is a matter of the machine; the table above tells"
+    tried = {*findings.runs, *findings.missed, *findings.left_out}
+    assert tried == {kind.name for kind in struck}
+    assert len(findings.runs) >= len(ALWAYS) // 2, "a network fault misses where nothing of its kind is sent just then"

@@ -1,6 +1,7 @@
 """Another process on the same Kafka log, for tests that stop or kill it.
 
-python kafka_process.py BOOTSTRAP SOURCE TARGET GROUP   joins the group and says "owns"; then every line of stdin
+python kafka_process.py BOOTSTRAP SOURCE TARGET GROUP   joins the group; then every line of stdin
+    "own 0"     reads until it owns the source; answers "owns"
     "commit N"  writes N to the target and moves the group to position N; answers "committed" or the error's name
     "open N"    does the same but for the commit: says "open" and waits
 """
@@ -19,11 +20,21 @@ def main(bootstrap: str, source: str, target: str, group: str) -> None:
     log = KafkaLog(bootstrap, session_timeout_s=3, transaction_timeout_s=60)
     member = log.member(group, [source], name="child")
     writer = log.writer("child")
-    while not member.read(10, 0.05).assigned:
-        pass
-    print("owns", flush=True)
+    owned: set[TopicPartition] = set()
+
+    def read() -> None:
+        batch = member.read(10, 0.05)
+        owned.difference_update(batch.revoked)
+        owned.update(batch.assigned)
+
     for line in sys.stdin:
         order, number = line.split()
+        if order == "own":
+            read()
+            while not owned:
+                read()
+            print("owns", flush=True)
+            continue
 
         def fill(transaction: Transaction, order: str = order, number: str = number) -> None:
             transaction.append([NewRecord(target, 0, b"child", number.encode())])
@@ -38,7 +49,7 @@ def main(bootstrap: str, source: str, target: str, group: str) -> None:
             print(type(error).__name__, flush=True)
         else:
             print("committed", flush=True)
-            member.read(10, 0.05)
+            read()
 
 
 if __name__ == "__main__":

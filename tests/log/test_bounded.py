@@ -41,9 +41,23 @@ def test_one_that_hangs_is_left_behind(bounded: Bounded) -> None:
     hung.set()
 
 
+def test_the_caller_does_something_else_while_the_call_is_under_way(bounded: Bounded) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def hand_in_hand() -> None:
+        begun.set()
+        assert goes_on.wait(60)
+
+    def meanwhile() -> None:
+        assert begun.wait(60)
+        goes_on.set()
+
+    assert bounded.call(hand_in_hand, never, meanwhile=meanwhile)
+
+
 def test_its_thread_ends_with_it(bounded: Bounded) -> None:
     seen: list[threading.Thread] = []
     bounded.call(lambda: seen.append(threading.current_thread()), never)
     bounded.close()
-    seen[0].join(10)
+    seen[0].join(60)
     assert not seen[0].is_alive()

@@ -8,7 +8,8 @@ import pytest
 
 from headwater.log.kafka import KafkaLog
 from headwater.log.port import Aborted, Transaction
-from headwater.testing.conformance.log.waiting import Attendance, fresh, make_topic, numbered, read_topic
+from headwater.testing.conformance.log.attendance import Attendance
+from headwater.testing.conformance.log.waiting import fresh, make_topic, numbered, read_topic
 from headwater.testing.simulation.client.producer import Producer
 from headwater.testing.simulation.simulation import Simulation
 

@@ -15,7 +15,7 @@ from headwater.testing.conformance.log.waiting import MakeLog
 
 class TestSqlite(LogConformance):
     session_timeout_s: ClassVar[float] = 0.6
-    patience_s: ClassVar[float] = 15.0
+    patience_s: ClassVar[float] = 60.0
     compacts_at_once: ClassVar[bool] = True
 
     @pytest.fixture

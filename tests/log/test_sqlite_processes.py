@@ -80,6 +80,7 @@ class Follower(threading.Thread):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("seconds", [20])
 def test_eight_processes_append_to_one_file_beside_readers(path: str, children: Children, seconds: int) -> None:
     log = SqliteLog(path)
@@ -92,7 +93,7 @@ def test_eight_processes_append_to_one_file_beside_readers(path: str, children: 
     ends = log.ends([TopicPartition("t", p) for p in range(PARTITIONS)])
     for follower in followers:
         follower.ends = ends
-        follower.join(30)
+        follower.join(60)
         assert not follower.is_alive(), "a reader reaches the end"
     commits = sum(report["commits"] for report in reports)
     wal_bytes = Path(f"{path}-wal").stat().st_size
@@ -119,10 +120,11 @@ def test_what_was_acknowledged_before_a_kill_is_there_after_it(path: str, childr
         while acknowledged < wanted:
             acknowledged = int(read_line(process))
         process.kill()
-        rest = process.communicate()[0].split()
+        assert process.stdout is not None
+        rest = process.stdout.read().split()  # `communicate` passes over what was read ahead with a line
         acknowledged = int(rest[-1]) if rest else acknowledged
         log = SqliteLog(path)
-        records = read_topic(log, "t", 10)
+        records = read_topic(log, "t", 60)
         for partition in range(PARTITIONS):
             found = numbers(of(records, TopicPartition("t", partition)))
             whole = found[-(acknowledged + 2) :] if found[-1] > acknowledged else found[-(acknowledged + 1) :]
@@ -145,10 +147,10 @@ def test_a_stopped_owner_can_commit_nothing_after_another_took_over(path: str, c
     owner.send_signal(signal.SIGSTOP)
     successor = log.member("g", ["commands"], name="successor")
     stopped = time.monotonic()
-    for _ in attempts(10, "the successor took over", pause_s=0):
+    for _ in attempts(60, "the successor took over", pause_s=0):
         if successor.read(10, 0.1).assigned:
             break
-    assert time.monotonic() - stopped < 5
+    assert time.monotonic() - stopped < 30
     writer = log.writer("successor")
     fence = successor.fence()
     writer.transact(lambda t: t.positions("g", {partition: 2}, fence))
@@ -157,5 +159,5 @@ def test_a_stopped_owner_can_commit_nothing_after_another_took_over(path: str, c
     owner.send_signal(signal.SIGCONT)
     assert read_line(owner) == "fenced"
     assert log.committed("g", [partition]) == {partition: 2}
-    assert numbers(read_topic(log, "events", 10)) == [1]
+    assert numbers(read_topic(log, "events", 60)) == [1]
     log.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
@@ -22,14 +23,17 @@ class Resource:
 
     def carry_out(self, works: Sequence[Work]) -> None:
         self.rounds.append(len(works))
-        assert self.let_go.wait(10)
+        assert self.let_go.wait(60)
         for work in works:
             with work:
                 work.result = work.act(None)
             work.done = True
 
+    def has_queued(self, count: int) -> bool:
+        return len(self.turns._queue) == count
+
     def run_in_threads(self, acts: Sequence[object]) -> tuple[list[object], list[threading.Thread]]:
-        """The first leads; the others are started when it is at work. Returns what each got."""
+        """The first leads; the others queue in their order when it is at work. Returns what each got."""
         got: list[object] = [None] * len(acts)
 
         def run(index: int) -> None:
@@ -41,16 +45,16 @@ class Resource:
 
         threads = [threading.Thread(target=run, args=(index,)) for index in range(len(acts))]
         threads[0].start()
-        eventually(lambda: self.rounds, 10, "the first is at work")
-        for thread in threads[1:]:
+        eventually(lambda: self.rounds, 60, "the first is at work")
+        for number, thread in enumerate(threads[1:], 1):
             thread.start()
-        eventually(lambda: len(self.turns._queue) == len(acts) - 1, 10, "the others are queued")
+            eventually(partial(self.has_queued, number), 60, "it is queued")
         return got, threads
 
 
 def join(threads: Sequence[threading.Thread]) -> None:
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive(), "nobody is left waiting"
 
 

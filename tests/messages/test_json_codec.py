@@ -125,6 +125,48 @@ def test_keys_of_every_type_come_back(family: type[hw.Event], event: hw.Event, t
     assert hw.key_of(event) == text
 
 
+class LampCommand(hw.Command, entity="lamp"):
+    lamp_id: hw.Key[str]
+
+
+class SwitchOn(LampCommand):
+    watts: int
+
+
+class SwitchOff(LampCommand):
+    price: Decimal = Decimal(0)
+
+
+LAMPS: hw.JsonCodec[LampCommand] = hw.JsonCodec([LampCommand])
+said = st.sampled_from(
+    [
+        b'{"commandType":"SwitchOn","lampId":"1","watts":5}',
+        b'{"commandType":"SwitchOn","commandVersion":1,"lampId":"1","watts":5}',
+        b'{"commandType":"SwitchOn","commandVersion":2,"lampId":"1","watts":5}',
+        b'{"commandType":"SwitchOn","commandVersion" :2,"lampId":"1","watts":5}',
+        b'{"commandType":"SwitchOn","command\\u0056ersion":2,"lampId":"1","watts":5}',
+        b'{"commandType":"SwitchOn","commandVersion":1,"commandVersion":2,"lampId":"1","watts":5}',
+        b'{"lampId":"1","watts":5,"commandType":"SwitchOn"}',
+        b'{"commandType":"SwitchOn","lampId":"","watts":5}',
+        b'{"commandType":"SwitchOn","lampId":"1","watts":"5"}',
+        b'{"commandType":"SwitchOff","lampId":"1"}',
+        b'{"commandType":"SwitchOff","lampId":"1","price":"NaN"}',
+        b'{"commandType":"SwitchOff","lampId":"\\ud800","price":"1"}',
+        b'{"commandType":"Throw","lampId":"1"}',
+        b'{"lampId":"1"}',
+        b'{"commandType":"SwitchOff","lampId":"1","x":"command',
+        b'Version":2}',
+        b"",
+        None,
+    ]
+)
+
+
+@given(st.lists(said, max_size=6))
+def test_a_batch_of_commands_is_read_as_each_of_them_is(batch: list[bytes | None]) -> None:
+    assert LAMPS.decode_many(batch) == [LAMPS.decode(value) for value in batch]
+
+
 def test_timeouts_travel_too() -> None:
     codec = hw.JsonCodec([Unpaid])
     assert codec.decode(codec.encode(Unpaid("1"), None)) == Unpaid("1")
@@ -290,6 +332,10 @@ class PriceSet(Priced):
     by_number: dict[Decimal, str] = {}
     rate: Rate | None = None
     rates: dict[str, list[Rate]] = {}
+    ranges: list[list[tuple[Decimal, ...]]] = []
+    nested: list[list[list[list[list[list[list[list[Decimal]]]]]]]] = []
+    either: str | Rate = ""
+    steps: list[Rate | None] = []
 
 
 class PriceSeen(Priced):
@@ -312,6 +358,10 @@ PRICES: hw.JsonCodec[Priced] = hw.JsonCodec([Priced])
         ('"rate":{"percent":"NaN"}', "rate.percent is"),
         ('"rate":{"percent":"1","under":[{"percent":"NaN"}]}', "rate.under[0].percent is"),
         ('"rates":{"a":[{"percent":"1"},{"percent":"NaN"}]}', "rates['a'][1].percent is"),
+        ('"ranges":[[],[["1"],["2","NaN"]]]', "ranges[1][1][1] is"),
+        ('"nested":[[[[[[[["1","NaN"]]]]]]]]', "nested[0][0][0][0][0][0][0][1] is"),
+        ('"either":{"percent":"NaN"}', "either.percent is"),
+        ('"steps":[null,{"percent":"NaN"}]', "steps[1].percent is"),
     ],
 )
 def test_a_decimal_is_finite_wherever_it_is(field: str, place: str) -> None:

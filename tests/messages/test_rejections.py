@@ -51,6 +51,21 @@ def test_a_refusal_comes_back_with_its_class_and_fields() -> None:
     assert type(raised_again(AlreadyPlaced())) is AlreadyPlaced
 
 
+def test_a_class_that_is_made_in_its_own_way_is_made_so_again() -> None:
+    class Late(hw.Rejected):
+        """It is {hours} hours too late."""
+
+        hours: int
+
+        def __init__(self, hours: int) -> None:
+            super().__init__(hours)
+            self.days = hours // 24
+
+    again = raised_again(Late(50))
+    assert isinstance(again, Late)
+    assert (again.hours, again.days, again.args) == (50, 2, (50,))
+
+
 def test_on_the_wire_it_is_readable() -> None:
     assert hw.rejection_to_wire(Overdrawn(Decimal(3))) == (
         b'{"rejected":"AccountOverdrawn","text":"The balance is 3 only, 0.0 was asked for.",'

@@ -8,10 +8,12 @@ import headwater as hw
 from headwater.log.sqlite import SqliteLog
 from tests.bank import Account
 
+SESSION_S = 60.0
+
 
 def main(path: str) -> None:
     app = hw.App("bank", aggregates=[Account], partitions=3)
-    with app.run(SqliteLog(path, session_timeout_s=1), only=["commands"]):
+    with app.run(SqliteLog(path, session_timeout_s=SESSION_S), only=["commands"]):
         print("running", flush=True)
         sys.stdin.read()
 

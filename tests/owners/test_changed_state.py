@@ -161,7 +161,7 @@ def test_all_of_a_partition_is_made_again_and_the_old_states_are_replaced_in_the
         list(baskets.send_many([Fill(name, ["fig"]) for name in names]))
     assert schemas(log) == {SCHEMAS[Basket]}
     with loud.run(log, store="memory://", only=["commands"]):
-        eventually(lambda: schemas(log) == {SCHEMAS[LoudBasket]}, 20)
+        eventually(lambda: schemas(log) == {SCHEMAS[LoudBasket]})
     states = [decode_value(one.value or b"") for one in newest_states(log)]
     assert {bytes(one.state) for one in states} == {
         b'{"id":"%s","version":1,"content":["FIG"]}' % name.encode() for name in names
@@ -202,7 +202,7 @@ def test_older_code_gives_way_when_newer_comes_and_does_not_come_back(log: Memor
         assert old.services is not None
         [status] = old.services.statuses
         with new.run(log.again(), store="memory://", only=["commands"]) as baskets:
-            eventually(lambda: not status.alive, 10)
+            eventually(lambda: not status.alive)
             assert "GaveWay: basket-state/" in str(status.last_failure)
             for name in "bcdefgh":
                 assert baskets.send(Empty(name)).events == 1

@@ -15,7 +15,7 @@ import pytest
 
 import headwater as hw
 from headwater.log.port import StoredRecord
-from headwater.owners.checkpoint import Binding, Checkpoint, InUse, Marks
+from headwater.owners.checkpoint import LOOKED_UP, Binding, Checkpoint, InUse, Marks
 from headwater.owners.states import StatesOnDisk
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,6 +52,16 @@ def test_one_of_something_else_is_not_used(
     assert (checkpoint.position, checkpoint.get(b"a")) == (0, None)
     checkpoint.close()
     assert "is thrown away and read anew from the log: it belongs to" in caplog.text
+
+
+def test_as_many_as_are_wanted_are_looked_up_at_once(tmp_path: Path) -> None:
+    checkpoint = opened(tmp_path)
+    rows = {b"%d" % number: b"state %d" % number for number in range(3 * LOOKED_UP)}
+    checkpoint.take(rows, 7, Marks())
+    for count in (0, 1, 14, 15, 16, 31, 100, 200, LOOKED_UP, 2 * LOOKED_UP + 1, len(rows)):
+        wanted = list(rows)[:count]
+        assert checkpoint.get_all([*wanted, b"not here"]) == {key: rows[key] for key in wanted}
+    checkpoint.close()
 
 
 def damage_everything(file: Path) -> None:
@@ -124,54 +134,69 @@ def test_what_is_no_state_record_is_never_passed(tmp_path: Path) -> None:
         states.close()
 
 
-def test_a_record_that_came_back_before_it_was_kept_does_not_stay_in_memory(tmp_path: Path) -> None:
+def committed(states: StatesOnDisk, *records: StoredRecord) -> None:
+    """A transaction of the owner."""
+    for record in records:
+        states.keep({record.key or b"": record.value or b""})
+    states.kept_before(records[0].offset, Marks(*[records[-1].offset] * 3, {"mine"}))
+
+
+def test_what_cannot_be_saved_is_kept_and_newer_work_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     states = StatesOnDisk(opened(tmp_path))
-    early, late = state(4, b"a", "early"), state(5, b"b", "late")
-    states.take([early], 5)
-    states.keep(b"a", early.value or b"")
-    states.keep(b"b", late.value or b"")
-    states.take([late], 6)
-    states.take([], 7)
+    committed(states, state(0, b"a", "old"), state(1, b"b", "old"))
+
+    def full(rows: object, position: int, marks: Marks) -> None:
+        states.keep({b"a": b"new"})  # by the owner's thread, just then
+        assert [states.get(key) for key in (b"a", b"b")] == [b"new", state(1, b"b", "old").value]
+        raise hw.Unavailable("the disk is full")
+
+    monkeypatch.setattr(Checkpoint, "take", lambda self, *given: full(*given))
+    with pytest.raises(hw.Unavailable):
+        states.save()
+    assert states.kept_bytes == len(b"new") + len(state(1, b"b", "old").value or b"")
+    monkeypatch.undo()
+    states.save()
     assert states.kept_bytes == 0
-    assert [states.get(key) for key in (b"a", b"b")] == [early.value, late.value]
+    assert [states.get(key) for key in (b"a", b"b")] == [b"new", state(1, b"b", "old").value]
     states.close()
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_what_an_owner_reads_is_its_newest_work_wherever_it_is_killed(tmp_path: Path, seed: int) -> None:
-    """Commits in turn with what comes back of them; after a kill there is what the log has, and all of it."""
+    """Commits in turn with saving; after a kill there is what the log has, and all of it."""
     print("seed", seed)
     chance = random.Random(seed)
     written: list[StoredRecord] = []
-    states, came_back = StatesOnDisk(opened(tmp_path)), 0
-    for _ in range(200):
+    states, saved = StatesOnDisk(opened(tmp_path)), 0
+    for _ in range(300):
         newest = {record.key: record.value for record in written}
-        match chance.choice(["commit", "commit", "read on", "look", "kill"]):
+        match chance.choice(["commit", "commit", "commit", "save", "look", "look", "kill"]):
             case "commit":
-                record = state(len(written), b"k%d" % chance.randrange(8), chance.choice("xyz"))
-                written.append(record)
-                if chance.random() < 0.2:
-                    states.take(written[came_back:], len(written))
-                    came_back = len(written)
-                states.keep(record.key or b"", record.value or b"")
-            case "read on":
-                until = chance.randint(came_back, len(written))
-                states.take(written[came_back:until], until)
-                came_back = until
+                first = len(written)
+                for _ in range(chance.randint(1, 3)):
+                    written.append(state(len(written), b"k%d" % chance.randrange(8), chance.choice("xyz")))
+                if chance.random() < 0.1:  # the log did not tell where
+                    for record in written[first:]:
+                        states.keep({record.key or b"": record.value or b""})
+                else:
+                    committed(states, *written[first:])
+            case "save":
+                states.save()
+                saved = max(saved, states.position)
+                assert states.kept_bytes == 0
             case "look":
                 key = b"k%d" % chance.randrange(9)
                 assert states.get(key) == newest.get(key)
+                assert states.get_all([key, *filter(None, newest), b"never"]) == newest
+                assert dict(states.items()) == newest
             case "kill":
                 states.close()
                 states = StatesOnDisk(opened(tmp_path))
-                assert states.position == came_back
-                states.take(written[came_back:], len(written))
-                came_back = len(written)
+                assert states.position == saved
+                states.take(written[saved:], len(written))
+                saved = len(written)
                 assert states.marks.commands == max((record.offset for record in written), default=0)
                 assert {key: states.get(key or b"") for key in newest} == newest
-    states.take(written[came_back:], len(written))
-    states.take([], len(written))
-    assert states.kept_bytes == 0
     states.close()
 
 
@@ -198,7 +223,7 @@ def test_after_a_kill_in_the_midst_of_writing_it_is_what_was_written_to_a_positi
         while told < until:
             told = int(writer.stdout.readline())
         os.kill(writer.pid, signal.SIGKILL)
-        writer.wait(10)
+        writer.wait(60)
         told = max([told, *map(int, writer.stdout.read().split())])
         writer.stdout.close()
         checkpoint = opened(tmp_path)

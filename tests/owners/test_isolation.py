@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -10,6 +11,9 @@ import pytest
 import headwater as hw
 from headwater.log.memory import MemoryLog
 from headwater.log.port import Log, NewRecord, TopicPartition
+from headwater.owners.arriving import Arrived
+from headwater.owners.deciding import Decider
+from headwater.owners.envelopes import Moment
 from headwater.owners.state_record import StateRecord, decode_value
 from tests.bank import Account, Deposit, Open
 from tests.logs import EMBEDDED
@@ -100,6 +104,26 @@ def test_a_state_has_nothing_in_common_with_the_callers_objects_or_other_entitie
             assert carts.get(Cart, cart, at_version=2).items == items
 
 
+def test_a_second_attempt_begins_with_the_commands_as_they_came() -> None:
+    maker = Decider(app.behaviours[Cart], "carts", lambda: "an id", lambda arrived, end: None)
+    work = [
+        Arrived("add", b"1", b'{"commandType":"Add","cartId":"1","items":["apple"]}', 0),
+        Arrived("check out", b"1", b'{"commandType":"CheckOut","cartId":"1"}', 0),
+    ]
+
+    def events() -> list[bytes]:
+        entry, now = maker.new_entry("1"), Moment.of(datetime(2024, 4, 10, tzinfo=UTC))
+        return [event.value for one in work for event in maker.carry_out(entry, one, now).events]
+
+    maker.read(work)
+    first = events()
+    assert len(first) == 2
+    assert b"apple" in first[1]
+    assert events() == first
+    maker.read(work)
+    assert events() == first
+
+
 @pytest.mark.parametrize("direct", [True, False])
 def test_a_failure_with_a_long_text_is_its_own_commands(direct: bool) -> None:
     log = MemoryLog()
@@ -143,7 +167,7 @@ def test_an_entity_that_cannot_be_loaded_stops_its_partition_and_says_so(record:
             assert (await bank.send(Open("ann", "ann"))).version == 1
             for account in ("mallory", "ann"):
                 with pytest.raises(hw.Unavailable, match=words):
-                    await bank.send(Deposit(account, ONE), timeout_s=5)
+                    await bank.send(Deposit(account, ONE), timeout_s=60)
             assert running.services is not None
             assert words in running.services.owners["account"].failures[0]
 

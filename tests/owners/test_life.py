@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +19,7 @@ from headwater.owners.arriving import Arrived
 from headwater.owners.life import TRANSITIONS, IllegalSignal, Lives, Signal, State
 from headwater.owners.owner import Owner
 from headwater.owners.replies import Reply
+from headwater.testing import eventually
 from tests.bank import Account, Deposit
 
 ROWS = {
@@ -121,12 +123,14 @@ class _Failing:
     def __init__(self, log: Failing, writer: Writer) -> None:
         self._log, self._writer = log, writer
 
-    def transact(self, fill: Callable[[Transaction], None]) -> None:
+    def transact(self, fill: Callable[[Transaction], None]) -> dict[TopicPartition, int]:
         error, self._log.error = self._log.error, None
-        if error is None or self._log.after_commit:
-            self._writer.transact(fill)
+        if error is not None and not self._log.after_commit:
+            raise error
+        firsts = self._writer.transact(fill)
         if error is not None:
             raise error
+        return firsts
 
     def close(self) -> None:
         self._writer.close()
@@ -135,8 +139,8 @@ class _Failing:
 class Bank:
     """An owner with one partition and nothing else that works on it."""
 
-    def __init__(self, log: Failing, owner: Owner) -> None:
-        self.log, self.owner = log, owner
+    def __init__(self, log: Failing, owner: Owner, shop: hw.Shop) -> None:
+        self.log, self.owner, self.shop = log, owner, shop
         self.answers: list[Reply | hw.HeadwaterError] = []
 
     @property
@@ -150,7 +154,7 @@ class Bank:
         with self.owner._door:
             position = self.owner._known.memories[0].next_command
             positions = {TopicPartition("account-commands", 0): position}
-            self.owner._carry_out([arrived], positions, self.owner._fence, {})
+            self.owner._transacting.carry_out([arrived], positions, self.owner._fence, {})
 
 
 @pytest.fixture
@@ -160,7 +164,7 @@ def bank() -> Iterator[Bank]:
     with running as shop:
         shop.send(Deposit("a", Decimal(1)))
         assert running.services is not None
-        yield Bank(log, running.services.owners["account"])
+        yield Bank(log, running.services.owners["account"], shop)
 
 
 def test_what_was_committed_is_answered(bank: Bank) -> None:
@@ -178,6 +182,26 @@ def test_where_nothing_was_written_nothing_is_answered_and_it_goes_on(bank: Bank
     (reply,) = bank.answers
     assert isinstance(reply, Reply)
     assert reply.version == 2, "the one that was not written left nothing behind"
+
+
+def test_what_waits_behind_a_command_that_was_turned_away_does_not_overtake_it(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The group has moved on when the owner carries out the first, which then travels; the second is carried out when
+    the owner knows of it."""
+    submit, handed = bank.owner.submit, list[list[Arrived]]()
+    monkeypatch.setattr(bank.owner, "submit", lambda commands: handed.append(list(commands)))
+    with ThreadPoolExecutor() as callers:
+        outcomes = []
+        for amount in (2, 3):
+            outcomes.append(callers.submit(bank.shop.send, Deposit("a", Decimal(amount)), timeout_s=60))
+            eventually(lambda: len(handed) == len(outcomes))
+        monkeypatch.undo()
+        bank.log.error = Fenced("another generation")
+        for commands in handed:
+            submit(commands)
+        assert [one.result().version for one in outcomes] == [2, 3]
+    assert [int(one.event.amount) for one in bank.shop.history(Account, "a")] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("error", [Torn("t"), Undecided("u"), KeyboardInterrupt(), RuntimeError("a fault of ours")])

@@ -22,7 +22,7 @@ def two(open_again: OpenAgain) -> Iterator[tuple[hw.Shop, hw.Shop]]:
     """Both apps, when each owns a half."""
     here, there = open_again(), open_again()
     with app.run(here, only=["commands"]) as one, app.run(there, only=["commands"]) as other:
-        eventually(lambda: owned_by(here, "account-owners") == [2, 2], 30)
+        eventually(lambda: owned_by(here, "account-owners") == [2, 2])
         yield one, other
 
 
@@ -63,13 +63,13 @@ def test_when_one_leaves_the_other_takes_over_and_remembers(open_again: OpenAgai
     here, there = open_again(), open_again()
     with app.run(here, only=["commands"]) as staying:
         with app.run(there, only=["commands"]) as leaving:
-            eventually(lambda: owned_by(here, "account-owners") == [2, 2], 30)
+            eventually(lambda: owned_by(here, "account-owners") == [2, 2])
             for account in ACCOUNTS:
                 leaving.send(Deposit(account, ONE), command_id="first")
         for account in ACCOUNTS:
             assert staying.send(Deposit(account, ONE), command_id="first").duplicate
             assert staying.send(Deposit(account, ONE), command_id="second").version == 2
-        assert owned_by(here, "account-owners") == [4]
+        eventually(lambda: owned_by(here, "account-owners") == [4])
 
 
 def test_one_that_comes_later_takes_its_share_while_commands_go_on(open_again: OpenAgain) -> None:

@@ -109,7 +109,9 @@ def test_partitions_that_were_added_since(on_kafka: tuple[PrefixedLog, str, str]
         pass
     admin = AdminClient({"bootstrap.servers": bootstrap})
     for answer in admin.create_partitions([NewPartitions(f"{prefix}account-commands", 5)]).values():
-        answer.result(10)
+        answer.result(60)
+    # The broker learns of it a moment after it was confirmed.
+    eventually(lambda: log.topics(["account-commands"])["account-commands"].partitions == 5)
     with (
         pytest.raises(
             hw.Unavailable, match=r"account-commands was made with 3 partitions and has 5 now: keys have moved"
@@ -128,7 +130,8 @@ def test_a_topic_that_is_gone(on_kafka: tuple[PrefixedLog, str, str]) -> None:
         pass
     admin = AdminClient({"bootstrap.servers": bootstrap})
     for answer in admin.delete_topics([f"{prefix}account-state"]).values():
-        answer.result(10)
+        answer.result(60)
+    eventually(lambda: not log.topics(["account-state"]))  # as above
     with pytest.raises(hw.Unavailable, match="account-state was recorded but is gone; restore it"), app.run(log):
         pass
 
@@ -164,7 +167,7 @@ def test_a_process_waits_for_the_topics_of_those_it_sends_to(open_again: OpenAga
         eventually(lambda: status.state == "retrying")
         assert "no app has made the topics of 'payment'" in str(status.last_failure)
         with payments.run(open_again(), only=["commands"]) as till:
-            assert eventually(lambda: till.find(Payment, "p-1"), 20).requested == 1
+            assert eventually(lambda: till.find(Payment, "p-1")).requested == 1
             shop.send(PlaceOrder("2", Decimal(4)))
-            assert eventually(lambda: till.find(Payment, "p-2"), 20).requested == 1
+            assert eventually(lambda: till.find(Payment, "p-2")).requested == 1
             assert till.get(Payment, "p-1").requested == 1

@@ -32,7 +32,7 @@ def test_so_many_entities_are_decoded_as_the_memory_allows() -> None:
     keys = [b"a%03d" % number for number in range(200)]
     for round_number in (1, 2):
         for number, key in enumerate(keys):
-            entry = known.entry(0, key)
+            entry = known.entry(0, key, {})
             assert entry.version == (number if round_number == 2 else 0)
             entry.version = number
             value = encode_entry(entry, maker.schema, 0, 0, -1)
@@ -50,9 +50,9 @@ def test_an_owner_whose_new_states_nobody_takes_waits_and_says_so(
             bank.send(Deposit("a", Decimal(1)))
         keeper = Checkpoints(log, "account", 1, "schema", tmp_path, memory_bytes=400, standby=False)
         (states,) = keeper.take([0]).values()
-        states.keep(b"a", b"x" * 100)
+        states.keep({b"a": b"x" * 100})
         keeper.make_room()
-        states.keep(b"b", b"x")
+        states.keep({b"b": b"x"})
         with pytest.raises(hw.Unavailable, match="new states of account-state are in memory, and no checkpoint takes"):
             keeper.make_room()
         keeper.release([0])

@@ -14,7 +14,7 @@ from headwater.messages.envelope import command_headers
 from headwater.messages.json_codec import JsonCodec
 from headwater.testing import eventually
 from tests.bank import Account, Deposit, Deposited, Open
-from tests.logs import EMBEDDED, OpenAgain
+from tests.logs import EMBEDDED, OpenAgain, owned_by
 
 PARTITIONS = 2
 app = hw.App("bank", aggregates=[Account], partitions=PARTITIONS)
@@ -112,11 +112,18 @@ def test_commands_before_the_bad_record_are_carried_out_and_those_behind_it_wait
         assert eventually(lambda: len(bank.history(Account, HERE)) == 2)
         assert running.services is not None
         assert eventually(lambda: running.services.owners["account"].failures)  # type: ignore[union-attr]
+        [status] = running.services.statuses
+        batches = eventually(lambda: status.stopped and status.batches)
+        place = TopicPartition("account-commands", 0)
+        log.append([NewRecord("account-commands", 0, HERE.encode(), VALUE, headers_of(ce_id=b"behind"))])
+        eventually(lambda: status.batches > batches)
+        assert status.reached[place] == offset, "what waits there is not taken for read"
     # Its owner sets the group past it; then the ones behind it are carried out.
+    eventually(lambda: not owned_by(log, "account-owners"), saying="the group is empty")
     log.reset("account-owners", {TopicPartition("account-commands", 0): offset + 1})
     with app.run(open_again(), only=["commands"]) as bank:
-        assert eventually(lambda: len(bank.history(Account, HERE)) == 3)
-        assert [one.meta.command_id for one in bank.history(Account, HERE)] == ["d0", "d1", "d2"]
+        assert eventually(lambda: len(bank.history(Account, HERE)) == 4)
+        assert [one.meta.command_id for one in bank.history(Account, HERE)] == ["d0", "d1", "d2", "behind"]
 
 
 def test_a_command_that_cannot_be_read_is_its_senders_mistake_and_stops_nothing(log: Log) -> None:
@@ -137,7 +144,8 @@ def test_a_foreign_record_among_the_states_stops_its_partition(open_again: OpenA
     running = app.run(open_again(), only=["commands"])
     with running as bank:
         assert running.services is not None
-        failures = running.services.owners["account"].failures
+        owner = running.services.owners["account"]
+        failures = eventually(lambda: dict(owner.failures))  # the group knows of the partition before its member does
         assert list(failures) == [0]
         assert_matches(f"not a state record.*topic account-state, partition 0, offset {offset}", failures[0])
         assert bank.get(Account, ELSEWHERE).owner == "bob"

@@ -20,7 +20,9 @@ from headwater.log.port import Log, NewRecord
 from headwater.log.sqlite import SqliteLog
 from headwater.testing import eventually
 from tests.bank import Account, AlreadyOpen, Break, Deposit, Deposited, Open, Overdrawn, Rename, Withdraw
+from tests.clocks import Ahead
 from tests.logs import OpenAgain, owned_by
+from tests.owners.run_bank import SESSION_S
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTITIONS = 3
@@ -110,18 +112,20 @@ def a_process_that_owns(path: Path) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         if child.poll() is None:
             os.kill(child.pid, signal.SIGKILL)
-        child.wait(10)
+        child.wait(60)
         child.stdin.close()
         child.stdout.close()
 
 
 def test_after_a_kill(tmp_path: Path) -> None:
     path = tmp_path / "bank.db"
-    log = SqliteLog(path, session_timeout_s=1)
+    clock = Ahead()
+    log = SqliteLog(path, session_timeout_s=SESSION_S, environment=clock)
     with a_process_that_owns(path) as owner:
         with app.connect(log) as bank:
             commands_with_every_answer(bank)
         os.kill(owner.pid, signal.SIGKILL)
+    clock.ahead_s = 2 * SESSION_S
     with app.run(log, only=["commands"]) as bank:
         the_same_answers_again(bank)
     log.close()
@@ -129,14 +133,18 @@ def test_after_a_kill(tmp_path: Path) -> None:
 
 def test_one_that_was_frozen_and_replaced_answers_no_more(tmp_path: Path) -> None:
     path = tmp_path / "bank.db"
-    log = SqliteLog(path, session_timeout_s=1)
+    clock = Ahead()
+    log = SqliteLog(path, session_timeout_s=SESSION_S, environment=clock)
     with a_process_that_owns(path) as owner, app.connect(log) as client:
         client.send(Deposit("a", TEN), command_id="before")
         os.kill(owner.pid, signal.SIGSTOP)
+        clock.ahead_s = 2 * SESSION_S
         with app.run(log, only=["commands"]) as bank:
+            clock.ahead_s = 0
             bank.send(Deposit("a", TEN), command_id="between")
+            eventually(lambda: owned_by(log, "account-owners") == [3], saying="it is alive by the owner's clock, too")
             os.kill(owner.pid, signal.SIGCONT)
-            eventually(lambda: len(owned_by(log, "account-owners")) == 2, 20)
+            eventually(lambda: len(owned_by(log, "account-owners")) == 2)
             for number in range(20):
                 client.send(Deposit(f"b{number}", TEN), command_id="after")
                 assert bank.send(Deposit(f"b{number}", TEN), command_id="after").duplicate

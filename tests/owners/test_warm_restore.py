@@ -30,7 +30,7 @@ from headwater.owners.state_record import decode_covered
 from headwater.owners.states import States, StatesInMemory
 from headwater.readers.spans import batches_between
 from headwater.testing import PrefixedLog, eventually
-from headwater.testing.conformance.log.waiting import fresh
+from headwater.testing.conformance.log.waiting import fresh, read_topic
 from headwater.testing.places import forget_on_kafka
 from tests.bank import Account, Deposit, Overdrawn, Withdraw
 
@@ -96,7 +96,7 @@ def covered(log: Log) -> int:
     """How many offsets of the state topic the checkpoints cover."""
     total = 0
     for file in files(log):
-        with closing(sqlite3.connect(file)) as rows:
+        with closing(sqlite3.connect(file, timeout=60)) as rows:
             if rows.execute("SELECT 1 FROM sqlite_master WHERE name = 'about'").fetchone():  # else it is being made
                 total += sum(position for (position,) in rows.execute("SELECT position FROM about"))
     return total
@@ -106,9 +106,20 @@ def written(log: Log) -> int:
     return sum(log.ends([TopicPartition(STATE, p) for p in range(PARTITIONS)], committed=False).values())
 
 
+def held(log: Log) -> dict[bytes, bytes]:
+    """The states in the checkpoints."""
+    found: dict[bytes, bytes] = {}
+    for file in files(log):
+        with closing(sqlite3.connect(file, timeout=60)) as rows:
+            if rows.execute("SELECT 1 FROM sqlite_master WHERE name = 'about'").fetchone():  # else it is being made
+                found.update(rows.execute("SELECT key, value FROM states").fetchall())
+    return found
+
+
 def up_to_date(log: Log) -> None:
-    """Waits until the checkpoints are at the topic's end."""
-    eventually(lambda: covered(log) == written(log))
+    """Waits until the checkpoints have what the topic has."""
+    newest = {record.key: record.value for record in read_topic(log, STATE, 60)}
+    eventually(lambda: held(log) == newest)
 
 
 def deposit_everywhere(bank: hw.Shop, times: int) -> None:
@@ -158,7 +169,7 @@ def checkpoints(log: Log, *, standby: bool = False) -> Checkpoints:
 def test_what_is_known_is_what_one_knows_who_reads_it_all(log: Log) -> None:
     with app.run(log, only=["commands"]) as bank:
         deposit_everywhere(bank, 1)
-        eventually(lambda: covered(log))
+        eventually(lambda: held(log))
         deposit_everywhere(bank, 1)
     cold = known(restored(log, {p: StatesInMemory() for p in range(PARTITIONS)}))
     for _ in range(2):
@@ -186,6 +197,8 @@ def test_one_that_is_ahead_of_the_log_is_thrown_away(log: Log, caplog: pytest.Lo
 def test_one_that_is_found_damaged_at_work_is_read_anew(log: Log, caplog: pytest.LogCaptureFixture) -> None:
     with app.run(log, only=["commands"]) as bank:
         deposit_everywhere(bank, 1)
+        for key in KEYS[-10:]:  # what the last transaction wrote is read again in any case
+            bank.send(Deposit(key, Decimal(1)))
         up_to_date(log)
     for file in files(log):
         rows = sqlite3.connect(file)
@@ -193,7 +206,8 @@ def test_one_that_is_found_damaged_at_work_is_read_anew(log: Log, caplog: pytest
         rows.commit()
         rows.close()
     with app.run(log, only=["commands"]) as bank:
-        assert [bank.send(Deposit(key, Decimal(1)), timeout_s=60).version for key in KEYS] == [2] * len(KEYS)
+        versions = [bank.send(Deposit(key, Decimal(1)), timeout_s=60).version for key in KEYS]
+        assert versions == [2] * 90 + [3] * 10
     assert "is thrown away and read anew from the log: it is damaged: the sum of" in caplog.text
 
 
@@ -205,7 +219,8 @@ def test_a_record_that_is_no_state_stops_its_partition_also_for_the_next_owner(l
         running = app.run(log, only=["commands"])
         with running:
             assert running.services is not None
-            failures = running.services.owners["account"].failures
+            owner = running.services.owners["account"]
+            failures = eventually(lambda owner=owner: dict(owner.failures))  # type: ignore[misc] # of this round
             assert "not a state record" in failures[0]
             assert 1 not in failures
 
@@ -249,6 +264,7 @@ with app.run(PrefixedLog(KafkaLog(sys.argv[1], index_directory=sys.argv[2]), sys
 """
 
 
+@pytest.mark.slow
 @pytest.mark.kafka
 def test_what_an_owner_leaves_that_is_killed_at_work_is_the_fold_of_its_events(
     kafka_broker: str, tmp_path: Path
@@ -272,10 +288,10 @@ def test_what_an_owner_leaves_that_is_killed_at_work_is_the_fold_of_its_events(
         print("seed", seed)
         enough = random.Random(seed).randint(200, 3000)
         outcomes = client.send_many((Deposit(key, Decimal(1)) for _ in range(200) for key in KEYS), in_flight=500)
-        answered = sum(1 for _ in zip(outcomes, range(enough), strict=False))
+        answered = sum(isinstance(one, hw.Receipt) for one, _ in zip(outcomes, range(enough), strict=False))
         eventually(lambda: covered(log))
         owner.kill()
-        owner.wait(10)
+        owner.wait(60)
         keeper = checkpoints(log)
         warm = restored(log, keeper.take(range(PARTITIONS)))
         assert known(warm) == known(restored(log, {p: StatesInMemory() for p in range(PARTITIONS)}))

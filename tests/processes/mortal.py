@@ -83,7 +83,7 @@ class MortalWriter:
         self._writer, self._death = writer, death
         self.close = writer.close
 
-    def transact(self, fill: Callable[[Transaction], None]) -> None:
+    def transact(self, fill: Callable[[Transaction], None]) -> dict[TopicPartition, int]:
         watched: list[Watched] = []
 
         def watch(tx: Transaction) -> None:
@@ -93,9 +93,10 @@ class MortalWriter:
                 self._death.at("filled")
 
         self._death.at("before")
-        self._writer.transact(watch)
+        firsts = self._writer.transact(watch)
         if watched[0].wrote:
             self._death.at("committed")
+        return firsts
 
 
 class Watched:

@@ -16,10 +16,15 @@ def main(url: str, count: int) -> None:
     log = open_log(url)
     with app.run(log) as shop:
         print("running", flush=True)
-        sendings = (hw.Sending(PlaceOrder(f"o{i}", Decimal(i)), command_id=f"place-{i}") for i in range(count))
-        for index, _ in enumerate(shop.send_many(sendings, in_flight=20)):
-            if index % 50 == 0:
-                print("sent", flush=True)
+        left = [hw.Sending(PlaceOrder(f"o{i}", Decimal(i)), command_id=f"place-{i}") for i in range(count)]
+        while left:  # an answer may be late, or no owner seen for a moment
+            unanswered = []
+            for index, (one, outcome) in enumerate(zip(left, shop.send_many(left, in_flight=20), strict=True)):
+                if not isinstance(outcome, hw.Receipt):
+                    unanswered.append(one)
+                if index % 50 == 0:
+                    print("sent", flush=True)
+            left = unanswered
         pause = threading.Event()
         while recorded(log) < count:
             print("waiting", flush=True)

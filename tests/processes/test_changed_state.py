@@ -72,11 +72,11 @@ def test_fields_that_change_without_a_new_version_are_refused_at_start() -> None
     log = MemoryLog()
     with with_(Counting).run(log, store="memory://") as boxes:
         boxes.send(Fill("b"))
-        eventually(lambda: states(log, "counting-state") > 0, 10)
+        eventually(lambda: states(log, "counting-state") > 0)
     with (
         pytest.raises(hw.Unavailable, match=r"fields of process Renamed changed.*\(hw\.Process, version=2\)"),
         with_(Renamed).run(log, store="memory://"),
     ):
         pass
     with with_(Newer).run(log, store="memory://"):
-        eventually(lambda: states(log, "counting-v2-state") > 0, 10)
+        eventually(lambda: states(log, "counting-v2-state") > 0)

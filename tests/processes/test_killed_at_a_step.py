@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 
-import headwater as hw
-from headwater.log.port import Log, TopicPartition
+from headwater.log.port import Log
 from headwater.testing.conformance.log.waiting import fresh
 from headwater.testing.places import forget_on_kafka
 from tests.processes.mortal import STEPS, WRITERS
-from tests.processes.run_mortal import NEW, Payments, open_shop, place
-from tests.processes.shop import PARTITIONS, PARTS, CheckPayment, app
-from tests.processes.test_billing import events_in, until
+from tests.processes.run_mortal import NEW, Payments, open_shop, place, send_all
+from tests.processes.shop import PARTS, CheckPayment, app
+from tests.processes.test_billing import events_in, is_idle, until
 
 ROOT = Path(__file__).parents[2]
+SOURCES = ("order-events", "payment-events")
 FORGOTTEN_AFTER = 128
 """So many later commands make an owner forget one."""
 
@@ -34,14 +34,14 @@ class Place:
     def __init__(self, url: str, prefix: str) -> None:
         self.url, self.prefix = url, prefix
 
-    def open(self) -> Log:
-        return open_shop(self.url, self.prefix)
+    def open(self, orders: int) -> Log:
+        return open_shop(self.url, self.prefix, orders)
 
     def die(self, writer: str, step: str, count: int, early: bool, orders: int) -> None:
         """Runs a shop that must kill itself there."""
         arguments = [self.url, self.prefix, writer, step, str(count), str(int(early)), str(orders)]
         child = subprocess.run(
-            [sys.executable, "-m", "tests.processes.run_mortal", *arguments], cwd=ROOT, timeout=60, capture_output=True
+            [sys.executable, "-m", "tests.processes.run_mortal", *arguments], cwd=ROOT, timeout=200, capture_output=True
         )
         assert child.returncode == -signal.SIGKILL, child.stderr.decode()
 
@@ -79,19 +79,18 @@ def die_and_be_reset(shop_place: Place, deaths: Sequence[tuple[str, str]], chanc
         shop_place.die(writer, step, count, early, orders)
         orders += NEW
     ids = [f"p-o{n}" for n in range(orders)]
-    with closing(shop_place.open()) as log:
+    with closing(shop_place.open(orders)) as log:
         with app().run(log, only=PARTS) as shop:
-            answers = list(shop.send_many(place(n) for n in range(orders)))
-            assert all(isinstance(answer, hw.Receipt) for answer in answers)
+            send_all(shop, map(place, range(orders)))
             Payments(log).wait_for(orders)
-            until(lambda: is_idle(log, "billing"))
+            until(lambda: is_idle(log, "billing", SOURCES))
             assert_one_payment_each(log, orders)
-            list(shop.send_many(CheckPayment(id) for _ in range(FORGOTTEN_AFTER + 2) for id in ids))
+            send_all(shop, [CheckPayment(id) for _ in range(FORGOTTEN_AFTER + 2) for id in ids])
         for version, process in ((1, "billing"), (2, "billing-v2")):
             reset_all(log)
             with app(version).run(log, only=PARTS) as shop:
-                list(shop.send_many(map(CheckPayment, ids)))  # else its owner has no reason to commit anything
-                until(lambda process=process: is_idle(log, process))
+                send_all(shop, map(CheckPayment, ids))  # else its owner has no reason to commit anything
+                until(lambda process=process: is_idle(log, process, SOURCES))
             assert_one_payment_each(log, orders)
 
 
@@ -108,16 +107,3 @@ def reset_all(log: Log) -> None:
     for group in log.groups():
         until(lambda name=group.name: not any(one.members for one in log.groups([name])))
         log.reset(group.name, dict.fromkeys(group.positions, 0))
-
-
-def is_idle(log: Log, process: str) -> bool:
-    """Whether nothing is left to forward, to react to or to pay: positions first, so that nothing that is written
-    meanwhile can be missed."""
-    deeds = {process: ("order-events", "payment-events"), f"{process}-owners": (f"{process}-commands",)}
-    deeds["payment-owners"] = ("payment-commands",)
-    positions = {group.name: group.positions for group in log.groups(list(deeds))}
-    for group, topics in deeds.items():
-        for tp, end in log.ends([TopicPartition(topic, p) for topic in topics for p in range(PARTITIONS)]).items():
-            if end and positions.get(group, {}).get(tp, 0) < end:
-                return False
-    return True

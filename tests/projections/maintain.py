@@ -1,7 +1,9 @@
 """A process that maintains one read model until it is killed: `maintain LOG STORE PROJECTION [STEP BATCH]`.
 
 It says "ready" on its standard output when it owns partitions. With a step, it kills itself there: "loaded",
-"saved", "positions written" (all inside the transaction of the given batch, the latter in PostgreSQL) or "committed".
+"saved", "positions written" (all inside the transaction of the given batch, the latter in PostgreSQL), "sent" (to
+Redis, which has not answered) or "committed"; or, from the given batch on, "published" (dead letters are in their topic
+and not marked in the store).
 """
 
 from __future__ import annotations
@@ -15,13 +17,19 @@ from typing import Any
 
 from headwater.log.port import Positions
 from headwater.log.sqlite import SqliteLog
+from headwater.projections import shelving
 from headwater.projections.declare import Projection
 from headwater.projections.read_model import read_models_of
 from headwater.projections.runner import ProjectionRunner
+from headwater.projections.shelving import Shelving
 from headwater.stores import postgres
 from headwater.stores.opening import open_store
+from headwater.stores.redis import RedisStore
+from headwater.stores.redis_scripts import COMMIT
 from tests.projections import trade
 from tests.projections.everyone import Everyone
+from tests.projections.fragile import Fragile
+from tests.projections.once import Once
 
 
 class Mortal:
@@ -31,9 +39,17 @@ class Mortal:
         self._apply, self._step, self._left = store.apply, step, int(batch)
         self._write_positions = postgres.write_positions
         store.apply = self.apply
+        self._mark = Shelving._mark
+        vars(shelving)["Shelving"]._mark = lambda shelving, *arguments: self.mark(shelving, *arguments)
         vars(postgres)["write_positions"] = self.write_positions
+        if isinstance(store, RedisStore):
+            self._server, self._run = store._server, store._server.run
+            vars(store._server)["run"] = self.run
 
     def apply(self, runner: str, start: Positions, to: Positions, work: Callable[[Any], None]) -> None:
+        if not to:  # it is no batch
+            self._apply(runner, start, to, work)
+            return
         self._left -= 1
 
         def watched(loading: Any) -> None:
@@ -46,6 +62,18 @@ class Mortal:
     def write_positions(self, *arguments: Any) -> None:
         self._write_positions(*arguments)
         self.die("positions written")
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        if script is COMMIT and self._step == "sent":
+            connection = self._server._client.connection_pool.get_connection()
+            connection.send_command("EVAL", script, 0, self._server.prefix, *arguments)
+            self.die("sent")
+            return connection.read_response()
+        return self._run(script, *arguments)
+
+    def mark(self, *arguments: Any) -> None:
+        self.die("published")
+        self._mark(*arguments)
 
     def die(self, step: str) -> None:
         if step == self._step and self._left <= 0:
@@ -67,7 +95,12 @@ class Watched:
 
 def main() -> None:
     log_path, store_url, name, *step = sys.argv[1:]
-    projections: dict[str, type[Projection]] = {"Everyone": Everyone, "OpenTrade": trade.OpenTrade}
+    projections: dict[str, type[Projection]] = {
+        "Everyone": Everyone,
+        "OpenTrade": trade.OpenTrade,
+        "Fragile": Fragile,
+        "Once": Once,
+    }
     [model] = read_models_of("test", [projections[name]])
     log = SqliteLog(log_path, session_timeout_s=1.0)
     store = open_store(store_url)

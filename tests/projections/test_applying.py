@@ -14,10 +14,9 @@ import headwater as hw
 from headwater.log.port import TopicPartition
 from headwater.projections.declare import table_of
 from headwater.stores.memory import MemoryStore
+from headwater.stores.opening import open_store
 from headwater.stores.port import Store
-from headwater.stores.postgres import PostgresStore
 from headwater.stores.sqlite import SqliteStore
-from headwater.stores.typed import rows_as
 from tests.projections.trade import (
     TOPIC,
     Audited,
@@ -38,7 +37,7 @@ from tests.projections.trade import (
 P0 = TopicPartition(TOPIC, 0)
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "redis"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     store: Store
     match request.param:
@@ -46,8 +45,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
             store = MemoryStore()
         case "sqlite":
             store = SqliteStore(tmp_path / "views.db")
-        case _:
-            store = PostgresStore(request.getfixturevalue("postgres_url"))
+        case other:
+            store = open_store(request.getfixturevalue(f"{other}_url"))
     yield store
     store.close()
 
@@ -243,7 +242,7 @@ def test_a_new_version_begins_at_the_beginning_beside_the_old_one(store: Store) 
             self.twice += 2 * event.total
 
     Reading(log, Doubled, store=store).read()
-    assert list(rows_as(store.query("SELECT twice FROM revenue"), Decimal)) == [Decimal("40.00")]
+    assert [row.twice for row in rows_of(store, Doubled)] == [Decimal("40.00")]
     assert [row.revenue for row in rows_of(store, Revenue)] == [Decimal("20.00")]
 
 

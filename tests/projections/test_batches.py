@@ -29,7 +29,7 @@ def test_an_app_that_is_10_000_events_behind_writes_their_row_once(tmp_path: Pat
         pass  # the tables are made
     with app.run(log, only=["commands"], store=store) as shop:
         orders = [PlaceOrder(f"o{n}", Decimal("0.01")) for n in range(10_000)]
-        receipts = [answer for answer in shop.send_many(orders) if isinstance(answer, Receipt)]
+        receipts = [answer for answer in shop.send_many(orders, timeout_s=60) if isinstance(answer, Receipt)]
     views = sqlite3.connect(tmp_path / "views.db", isolation_level=None)
     views.execute("CREATE TABLE writes (kind TEXT)")
     for kind in ("INSERT", "UPDATE"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from headwater.projections.declare import table_of
 from headwater.stores.memory import MemoryStore
 from tests.projections.trade import TOPIC, Placed, Reading, append, make_log, placed
 
+StoppingReading = partial(Reading, on_failure=hw.stop())
 P0 = TopicPartition(TOPIC, 0)
 
 
@@ -39,7 +41,7 @@ def test_a_row_that_the_store_refuses_is_looked_for_among_rows_as_they_were_befo
 
     log = make_log()
     offsets = append(log, [placed(f"t{n}") for n in range(20)])
-    reading = Reading(log, Count, Wrong)
+    reading = StoppingReading(log, Count, Wrong)
     with pytest.raises(Failed, match=rf"Wrong\.placed failed on Placed event-15 .*offset {offsets[15]}\): .*events"):
         reading.read()
     assert reading.store.rows(table_of(Count)) == [Count("all", 15)]
@@ -61,7 +63,7 @@ def test_another_row_that_a_handler_made_unfit_is_told_with_the_handler_and_its_
     log = make_log()
     append(log, [placed("t0")])
     offsets = append(log, [placed(f"t{n}") for n in range(5)], first=1)
-    reading = Reading(log, Count, Spoiling)
+    reading = StoppingReading(log, Count, Spoiling)
     words = r"count version 1, column events: 'three' is no int"
     with pytest.raises(Failed, match=rf"Spoiling\.placed failed on Placed event-4 .*offset {offsets[3]}\): {words}"):
         reading.read()
@@ -96,4 +98,4 @@ def test_a_store_that_goes_away_while_a_handler_looks_up_a_row_is_no_failure_of_
     log = make_log()
     append(log, [placed("t0")])
     with pytest.raises(Unavailable, match="it is gone"):
-        Reading(log, Count, Asking, store=Away()).read()
+        StoppingReading(log, Count, Asking, store=Away()).read()

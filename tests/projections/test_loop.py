@@ -14,6 +14,7 @@ from uuid import uuid4
 import pytest
 
 import headwater as hw
+from headwater.environment import KeptTelemetry, Labels, System
 from headwater.errors import Unavailable
 from headwater.log.memory import MemoryLog
 from headwater.log.opening import open_log
@@ -24,6 +25,7 @@ from headwater.projections.declare import table_of
 from headwater.projections.read_model import read_models_of
 from headwater.projections.runner import ProjectionRunner
 from headwater.projections.waiting import wait_until
+from headwater.readers.loop import FAILURES
 from headwater.stores.memory import MemoryStore
 from headwater.stores.port import RunnerNote
 from tests.projections.trade import TOPIC, OpenTrade, Paid, Placed, Reading, append, make_log, placed, raw
@@ -49,7 +51,7 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
     log.close()
 
 
-def eventually(found: Callable[[], bool], what: str, timeout_s: float = 30) -> None:
+def eventually(found: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
     pause, deadline_s = threading.Event(), time.monotonic() + timeout_s
     while not found():
         assert time.monotonic() < deadline_s, what
@@ -99,11 +101,11 @@ def test_workers_share_a_read_model_and_take_over_from_each_other(log: Log) -> N
     try:
         eventually(lambda: all(loop.status.owned for loop in loops), "each owns a part")
         after = write(100, 100)
-        wait_until(store, model.runner, after, 30, log=log)
-        loops[0].stop()
+        wait_until(store, model.runner, after, 60, log=log)
+        loops[0].stop(120)
         runners[0].close()
         after = write(200, 50)
-        wait_until(store, model.runner, after, 30, log=log)
+        wait_until(store, model.runner, after, 60, log=log)
         everything = store.row(table_of(Count), ("all",))
         assert everything == Count("all", sum(range(250)), 250)
         assert sum(row.events for row in store.rows(table_of(Count))) == 500
@@ -114,7 +116,7 @@ def test_workers_share_a_read_model_and_take_over_from_each_other(log: Log) -> N
         )
     finally:
         for loop, runner in zip(loops, runners, strict=True):
-            loop.stop()
+            loop.stop(120)
             runner.close()
     assert store.notes(model.runner) == []
     assert [loop.status.last_failure for loop in loops if loop.status.state == "failed"] == []
@@ -124,7 +126,7 @@ def test_the_loop_tells_why_it_stopped() -> None:
     log = make_log()
     append(log, [placed("t1")])
     log.append([raw(b'{"eventType":"Paid","eventVersion":2,"tradeId":"t","amount":"1"}')])
-    reading = Reading(log, OpenTrade)
+    reading = Reading(log, OpenTrade, on_failure=hw.stop())
     loop = reading.runner.loop()
     loop.start()
     eventually(lambda: not loop.status.alive, "it stopped")
@@ -134,10 +136,27 @@ def test_the_loop_tells_why_it_stopped() -> None:
     assert [note.state for note in reading.store.notes(reading.model.runner)] == ["failed"]
 
 
+def test_who_sees_that_a_worker_has_failed_finds_all_that_is_told_of_it() -> None:
+    class Watching(KeptTelemetry):
+        def count(self, name: str, labels: Labels, by: float = 1) -> None:
+            told.append((name, loop.status.alive))
+            super().count(name, labels, by)
+
+    told: list[tuple[str, bool]] = []
+    log = make_log()
+    log.append([raw(b"no JSON")])
+    reading = Reading(log, OpenTrade, on_failure=hw.stop())
+    watched = System(Watching())
+    loop = ProjectionRunner(reading.model, log, reading.store, environment=watched).loop()
+    loop.start()
+    eventually(lambda: not loop.status.alive, "it stopped")
+    assert told == [(FAILURES, True)]
+
+
 def test_a_worker_that_waits_for_its_log_runs_and_says_what_it_waits_for(tmp_path: Path) -> None:
     log = make_log(log=SqliteLog(tmp_path / "log.db", session_timeout_s=0.5, patience_s=0.02))
     reading = Reading(log, OpenTrade)
-    other = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
+    other = sqlite3.connect(tmp_path / "log.db", timeout=60, isolation_level=None)
 
     def note() -> RunnerNote:
         [note] = reading.store.notes(reading.model.runner)
@@ -151,8 +170,8 @@ def test_a_worker_that_waits_for_its_log_runs_and_says_what_it_waits_for(tmp_pat
     assert (note().state, note().partitions) == ("running", frozenset())
     other.execute("ROLLBACK")
     append(log, [placed("t1")])
-    wait_until(reading.store, reading.model.runner, log.ends([TopicPartition(TOPIC, 0)]), 30, log=log)
-    assert (note().state, note().failure) == ("running", None)
+    wait_until(reading.store, reading.model.runner, log.ends([TopicPartition(TOPIC, 0)]), 60, log=log)
+    eventually(lambda: (note().state, note().failure) == ("running", None), "it waits no more")  # said after the batch
     loop.stop()
     assert note().state == "running", "it may be started again"
     reading.runner.close()
@@ -175,7 +194,7 @@ def test_a_worker_that_cannot_begin_says_so() -> None:
 
 def test_a_store_that_is_locked_for_a_while_fails_nothing_and_tells_why_it_waits() -> None:
     class Locked(MemoryStore):
-        locked = 3
+        locked = 0
         failures: list[str | None] = []
 
         def apply(self, runner: str, *arguments: Any) -> None:
@@ -189,6 +208,8 @@ def test_a_store_that_is_locked_for_a_while_fails_nothing_and_tells_why_it_waits
     append(log, [placed("t1"), Paid("t0", placed("t0").total)])
     store = Locked()
     reading = Reading(log, OpenTrade, store=store)
+    store.locked = 3
+    store.failures.clear()
     loop = reading.runner.loop()
     loop.start()
     eventually(lambda: reading.positions == log.ends(list(reading.positions)) != {}, "it read to the end")
@@ -196,6 +217,40 @@ def test_a_store_that_is_locked_for_a_while_fails_nothing_and_tells_why_it_waits
     loop.stop()
     assert [row.trade_id for row in reading.store.rows(table_of(OpenTrade))] == ["t1"]
     assert store.failures == [None, *["Unavailable: another process keeps it locked"] * 3], "also while it tries again"
+
+
+def test_what_a_store_has_lost_is_applied_again_also_when_only_a_note_met_its_absence() -> None:
+    """A server that dies may lose its last commits, and no batch may come that would notice."""
+
+    class Away(MemoryStore):
+        away = False
+
+        def note(self, runner: str, note: RunnerNote) -> None:
+            if self.away:
+                self.away = False
+                raise Unavailable("the server was killed")
+            super().note(runner, note)
+
+    log = make_log()
+    append(log, [placed("t1"), placed("t2")])
+    store = Away()
+    reading = Reading(log, OpenTrade, store=store)
+    loop = reading.runner.loop()
+    loop.start()
+    ends = log.ends([TopicPartition(TOPIC, 0)])
+    eventually(lambda: store.positions(reading.model.runner) == ends, "it read to the end")
+    store.apply(
+        reading.model.runner,
+        ends,
+        dict.fromkeys(ends, 1),
+        lambda loading: loading.delete(table_of(OpenTrade), [("t2",)]),
+    )
+    store.away = True
+    reading.runner._noted_s = -1  # the next heartbeat is due
+    eventually(lambda: store.positions(reading.model.runner) == ends, "it read the rest again")
+    loop.stop()
+    assert sorted(row.trade_id for row in store.rows(table_of(OpenTrade))) == ["t1", "t2"]
+    assert loop.status.state == "stopped"
 
 
 def test_words_that_no_store_can_keep_are_told_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
@@ -210,7 +265,7 @@ def test_words_that_no_store_can_keep_are_told_all_the_same(caplog: pytest.LogCa
 
     log = make_log()
     append(log, [placed("t1")])
-    reading = Reading(log, Rude)
+    reading = Reading(log, Rude, on_failure=hw.stop())
     loop = reading.runner.loop()
     loop.start()
     eventually(lambda: not loop.status.alive, "it stopped")

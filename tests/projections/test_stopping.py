@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,8 +20,10 @@ from headwater.projections.read_model import read_models_of
 from headwater.projections.runner import ProjectionRunner
 from headwater.stores.memory import MemoryStore
 from headwater.stores.port import StaleRunner
+from tests.projections.test_entity_table import said
 from tests.projections.trade import TOPIC, OpenTrade, Placed, Reading, Revenue, append, make_log, placed, raw
 
+StoppingReading = partial(Reading, on_failure=hw.stop())
 P0, P1 = TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1)
 PAID_V2 = b'{"eventType":"Paid","eventVersion":2,"tradeId":"t","amount":"1"}'
 
@@ -45,7 +48,7 @@ def test_what_cannot_be_read_stops_the_partition_after_what_came_before(record: 
     [bad] = log.append([record])
     append(log, [placed("t3")], first=3)
     append(log, [placed("u1")], partition=1)
-    reading = Reading(log, OpenTrade)
+    reading = StoppingReading(log, OpenTrade)
     with pytest.raises(BadData, match=rf"{words}.*\(topic trade-events, partition 0, offset {bad}\)"):
         reading.read()
     assert [row.trade_id for row in reading.store.rows(table_of(OpenTrade))] == ["t1", "t2", "u1"]
@@ -65,7 +68,7 @@ def test_headers_that_are_no_text_are_bad_data() -> None:
     value = b'{"eventType":"Placed","eventVersion":1,"tradeId":"t","customer":"a","items":[],"total":"1"}'
     log.append([raw(value, headers=[("ce_time", b"\xff")])])
     with pytest.raises(BadData, match=r"ce_time.*offset 0"):
-        Reading(log, Revenue).read()
+        StoppingReading(log, Revenue).read()
 
 
 def failing(kind: str) -> type[hw.Projection]:
@@ -106,7 +109,7 @@ def failing(kind: str) -> type[hw.Projection]:
 def test_a_failing_handler_is_named_with_its_event_and_what_came_before_is_kept(kind: str, words: str) -> None:
     log = make_log()
     offsets = append(log, [placed("t1", total="1"), placed("t1", total="2"), placed("t1", total="9"), placed("t2")])
-    reading = Reading(log, failing(kind))
+    reading = StoppingReading(log, failing(kind))
     where = rf"Trade\.placed failed on Placed event-2 \(topic trade-events, partition 0, offset {offsets[2]}\): .*"
     with pytest.raises(Failed, match=where) as caught:
         reading.read()
@@ -148,7 +151,7 @@ def keyed(**how: Callable[[Placed, hw.Meta], Any]) -> type[hw.Projection]:
 def test_a_key_function_that_fails_is_named_too(how: Any, words: str) -> None:
     log = make_log()
     append(log, [placed("t1")])
-    reading = Reading(log, keyed(**how))
+    reading = StoppingReading(log, keyed(**how))
     with pytest.raises(Failed, match=rf"the key of ByDay\.placed failed on Placed event-0 .*{words}"):
         reading.read()
     assert reading.store.rows(reading.model.tables[0]) == []
@@ -164,13 +167,13 @@ def test_a_key_that_the_store_refuses_is_named_with_its_event() -> None:
     log = make_log()
     append(log, [placed("t1"), placed("t2", "half!"), placed("t3")])
     with pytest.raises(Failed, match=r"Half\.placed failed on Placed event-1 .*column name: .*surrogates"):
-        Reading(log, Half).read()
+        StoppingReading(log, Half).read()
 
 
 def test_a_worker_that_begins_anew_clears_what_the_dead_have_said() -> None:
     log = make_log()
     log.append([raw(b"no JSON")])
-    reading = Reading(log, OpenTrade)
+    reading = StoppingReading(log, OpenTrade)
     with pytest.raises(BadData):
         reading.read()
     reading.start()
@@ -181,7 +184,7 @@ def test_a_worker_that_begins_anew_clears_what_the_dead_have_said() -> None:
 def test_an_event_that_names_no_row_changes_none() -> None:
     log = make_log()
     append(log, [placed("t1")])
-    reading = Reading(log, keyed(keys=lambda event, meta: []))
+    reading = StoppingReading(log, keyed(keys=lambda event, meta: []))
     reading.read()
     assert reading.positions == log.ends([P0])
 
@@ -197,14 +200,14 @@ def test_looking_up_a_table_of_another_group_is_refused() -> None:
     log = make_log()
     append(log, [placed("t1")])
     with pytest.raises(Failed, match=r'Revenue is not maintained together.*group="…"'):
-        Reading(log, Lonely).read()
+        StoppingReading(log, Lonely).read()
 
 
 def test_a_runner_that_was_overtaken_writes_nothing_and_goes_on_where_the_store_stands() -> None:
     log = make_log()
     append(log, [placed("t1"), placed("t2")])
-    first = Reading(log, Revenue)
-    second = Reading(log, Revenue, store=first.store)
+    first = StoppingReading(log, Revenue)
+    second = StoppingReading(log, Revenue, store=first.store)
     first.read()
     batch = second.reader.read(100, 1.0)
     with pytest.raises(StaleRunner):
@@ -219,7 +222,7 @@ def test_a_runner_that_was_overtaken_writes_nothing_and_goes_on_where_the_store_
 def test_a_store_that_is_ahead_of_the_log_is_refused() -> None:
     log = make_log()
     append(log, [placed("t1")])
-    reading = Reading(log, Revenue)
+    reading = StoppingReading(log, Revenue)
     reading.store.apply(reading.model.runner, {}, {P0: 1000}, lambda loading: None)
     with pytest.raises(
         Misuse, match=r"has read trade-events/0 up to 1000, but it ends at \d+: the topic was made anew"
@@ -229,24 +232,24 @@ def test_a_store_that_is_ahead_of_the_log_is_refused() -> None:
 
 def test_a_store_of_another_log_is_refused() -> None:
     store = MemoryStore()
-    Reading(make_log(), Revenue, store=store)
+    StoppingReading(make_log(), Revenue, store=store)
     with pytest.raises(Misuse, match="made from the log"):
-        Reading(make_log(), Revenue, store=store)
+        StoppingReading(make_log(), Revenue, store=store)
 
 
 def test_changed_code_is_warned_about_while_its_old_rows_stay(caplog: pytest.LogCaptureFixture) -> None:
     log = make_log()
     append(log, [placed("t1")])
-    reading = Reading(log, failing("raise"))
+    reading = StoppingReading(log, failing("raise"))
     [model] = read_models_of("test", [failing("raise")])
     with caplog.at_level(logging.WARNING, "headwater.projections"):
         reading.start(model)
-        assert not caplog.records
+        assert not said(caplog)
         append(log, [placed("t1", total="1")], first=1)
         store = reading.store
         store.apply(model.runner, {}, {P0: 0}, lambda loading: None)
         ProjectionRunner(dataclasses.replace(model, code="changed"), log, store)
-    assert [record.message for record in caplog.records] == [
-        "the code of read model trade changed, but its rows were made by the old code: declare it with version=2 to "
-        "make them again, or leave it if the rows would be the same"
+    assert said(caplog) == [
+        "the code of read model trade changed, but its rows were made by the old code: `hw rebuild trade` "
+        "makes them anew beside these, or leave it if the rows would be the same"
     ]

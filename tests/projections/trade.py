@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import headwater as hw
+from headwater.failures import FailurePolicy
 from headwater.log.memory import MemoryLog
 from headwater.log.port import Log, NewRecord, TopicPartition, TopicSpec
 from headwater.messages.envelope import event_headers
@@ -125,15 +127,24 @@ def raw(value: bytes | None, partition: int = 0, headers: Sequence[tuple[str, by
 
 
 class Reading:
-    """A read model of one log and one store. `start` is what the loop does on an assignment, `read` on a batch."""
+    """A read model of one log and one store. `start` is what the loop does on an assignment, `read` on a batch.
+    `on_failure`: instead of what the projections say."""
 
-    def __init__(self, log: Log, *projections: type[hw.Projection], store: Store | None = None) -> None:
-        self.log, self.store = log, store or MemoryStore()
+    def __init__(
+        self,
+        log: Log,
+        *projections: type[hw.Projection],
+        store: Store | None = None,
+        on_failure: FailurePolicy | None = None,
+    ) -> None:
+        self.log, self.store, self.on_failure = log, store or MemoryStore(), on_failure
         [self.model] = read_models_of("test", projections)
         self.start()
 
     def start(self, model: ReadModel | None = None) -> None:
         self.model = model or self.model
+        if self.on_failure is not None:
+            self.model = replace(self.model, on_failure=self.on_failure)
         self.runner = ProjectionRunner(self.model, self.log, self.store)
         self.runner._shadowed_s = float("inf")  # there is no group here whose positions could follow
         partitions = [

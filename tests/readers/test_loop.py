@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from headwater.environment import KeptTelemetry
+from headwater.environment import KeptTelemetry, uuid7
 from headwater.errors import BadData, Unavailable
 from headwater.log.memory import MemoryLog
 from headwater.log.port import (
@@ -25,6 +25,7 @@ from headwater.log.port import (
 )
 from headwater.log.sqlite import SqliteLog
 from headwater.readers.loop import FIRST_PAUSE_S, ReadingLoop
+from headwater.readers.status import Status
 from headwater.testing.waiting import eventually
 
 TOPIC, GROUP = "order-events", "readers"
@@ -47,7 +48,7 @@ class Clock:
 
     def new_id(self) -> str:
         self.s += 1e-6
-        return str(self.s)
+        return uuid7(int(self.s * 1000), bytes(10))
 
 
 class Handler:
@@ -70,6 +71,9 @@ class Handler:
         self.calls.append("revoked")
 
     def idle(self, fence: Fence) -> None: ...
+
+    def resumed(self) -> Positions:
+        return {}
 
     def handle(self, batch: Batch, fence: Fence) -> None:
         self.calls.append("handle")
@@ -146,7 +150,7 @@ def test_after_fenced_all_is_dropped_until_the_next_assignment(handler: Handler,
     assert loop.turn(member, 0)
     assert handler.calls == ["assigned", "handle", "revoked"]
     assert handler.seen == []
-    assert loop.status.reached == {}
+    assert loop.status.reached == {P0: 0}
     clock.s += 60  # the other one is silent
     while loop.turn(member, 0):
         pass
@@ -195,6 +199,23 @@ def test_stopping_gives_back_what_is_owned(handler: Handler) -> None:
     assert (loop.status.state, loop.status.alive, loop.status.owned) == ("stopped", False, frozenset())
     assert handler.calls == ["assigned", "revoked"]
     assert [group.members for group in handler.log.groups([GROUP])] in ([], [{}])
+
+
+def test_partitions_that_a_handler_could_not_take_in_are_given_back_before_they_come_again(
+    handler: Handler, clock: Clock
+) -> None:
+    write(handler.log, b"1")
+    taken = handler.assigned
+
+    def unavailable_once(partitions: Sequence[TopicPartition]) -> Positions:
+        handler.assigned = taken  # type: ignore[method-assign] # from the second time on
+        taken(partitions)
+        raise Unavailable("the store is down")
+
+    handler.assigned = unavailable_once  # type: ignore[method-assign] # it is half done when the store goes
+    with running(handler):
+        eventually(lambda: handler.seen == [b"1"])
+    assert handler.calls == ["assigned", "revoked", "assigned", "handle", "revoked"]
 
 
 @pytest.mark.parametrize(
@@ -301,11 +322,33 @@ def test_partitions_that_a_handler_leaves_are_in_the_status_while_the_others_go_
     assert loop.status.stopped == {}
 
 
+def test_who_sees_that_a_reader_has_failed_finds_out_why(handler: Handler) -> None:
+    seen: list[tuple[str | None, str | None, int]] = []
+
+    class Watched(Status):
+        def __setattr__(self, name: str, value: object) -> None:
+            if value == "failed":  # from now on others may look
+                seen.append((self.last_failure, self.failed_at, self.failures))
+            super().__setattr__(name, value)
+
+    loop = loop_of(handler)
+    loop.status = Watched("reader")
+    handler.failing = [BadData("it is no JSON", topic=TOPIC, partition=0, offset=0)]
+    write(handler.log, b"1")
+    loop.start()
+    eventually(lambda: not loop.status.alive)
+    loop.stop()
+    [(last_failure, failed_at, failures)] = seen
+    assert "it is no JSON" in str(last_failure)
+    assert str(failed_at).startswith("BadData")
+    assert failures == 1
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_status_does_not_outlive_its_thread(handler: Handler) -> None:
     write(handler.log, b"1")
     handler.failing = [SystemExit()]
     with running(handler) as loop:
         assert loop.status.thread is not None
-        loop.status.thread.join(10)
+        loop.status.thread.join(60)
         assert not loop.status.alive

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from headwater.errors import Misuse
 from headwater.log.port import TopicPartition
 from headwater.stores.memory import MemoryStore
-from headwater.stores.port import TableSchema
+from headwater.stores.port import LONGEST_NAME, TableSchema, bookkeeping_table
 from headwater.testing.conformance.store import Colour, Everything, Line
 
 zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
@@ -50,7 +50,7 @@ TABLE = TableSchema("everything", 1, Everything, ("day", "shop", "number", "id")
 P = TopicPartition("t", 0)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(everything, max_size=5, unique_by=lambda row: (row.day, row.shop, row.number, row.id)))
 def test_rows_come_back_equal(rows: list[Everything]) -> None:
     store = MemoryStore()
@@ -135,7 +135,15 @@ def test_what_cannot_be_a_key_is_refused_when_the_table_is_opened(kind: Any) -> 
         MemoryStore().open_tables("r", [TableSchema("t", 1, row, ("id",))])
 
 
-@pytest.mark.parametrize("name", ["Order", "hw_x", "a-b", "1a", "", "sqlite_x", "orders_v2"])
+@pytest.mark.parametrize("name", ["Order", "hw_x", "hw_positions", "a-b", "1a", "", "sqlite_x", "orders_v2"])
 def test_what_cannot_be_a_table_is_refused(name: str) -> None:
     with pytest.raises(Misuse, match="cannot be a table"):
         TableSchema(name, 1, Everything, ("id",))
+
+
+def test_what_runners_remember_has_tables_of_different_names() -> None:
+    runners = ["shop-revenue-v1", "shop_revenue-v1", "shop-Revenue-v1", "s" * 80, "s" * 81, "Łódź"]
+    tables = [bookkeeping_table(kind, runner, Everything, ("id",)) for kind in ("held", "seen") for runner in runners]
+    assert len({table.name for table in tables}) == len(tables)
+    assert tables[0].name.startswith("hw_held_shop_revenue_v1_")
+    assert max(len(table.name) for table in tables) <= LONGEST_NAME

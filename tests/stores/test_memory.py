@@ -9,9 +9,10 @@ import pytest
 from headwater.stores.memory import MemoryStore
 from headwater.stores.port import Store
 from headwater.testing.conformance.store import StoreConformance
+from headwater.testing.conformance.switching import SwitchingConformance
 
 
-class TestMemoryStore(StoreConformance):
+class TestMemoryStore(SwitchingConformance, StoreConformance):
     @pytest.fixture
     def store(self) -> Iterator[Store]:
         store = MemoryStore()

@@ -15,11 +15,14 @@ import pytest
 from headwater.errors import Misuse, Unavailable
 from headwater.log.port import TopicPartition
 from headwater.stores.port import Loading, Store
-from headwater.stores.sqlite import FIRST_ROWS, SqliteStore
+from headwater.stores.sqlite import SqliteStore
+from headwater.stores.sqlite_queries import FIRST_ROWS
+from headwater.stores.sqlite_tables import statement_size
 from headwater.testing.conformance.store import ACCOUNT, P0, Account, StoreConformance, put
+from headwater.testing.conformance.switching import SwitchingConformance
 
 
-class TestSqliteStore(StoreConformance):
+class TestSqliteStore(SwitchingConformance, StoreConformance):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[Store]:
         store = SqliteStore(tmp_path / "a store with # and ?.db")
@@ -56,7 +59,7 @@ def test_another_process_that_only_reads_finds_the_tables(store: SqliteStore, pa
         "from headwater.testing.conformance.store import ACCOUNT\n"
         "print(SqliteStore(sys.argv[1]).row(ACCOUNT, ('ann',)).total)"
     )
-    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=60)
     assert done.stdout == "1.10\n", done.stderr
 
 
@@ -191,6 +194,12 @@ def test_a_writer_that_waits_too_long_for_another_process_is_told_so(store: Sqli
     other.execute("ROLLBACK")
     put(impatient, [], None, 1)
     impatient.close()
+
+
+def test_keys_are_asked_for_in_statements_of_few_sizes_and_hardly_any_twice() -> None:
+    sizes = {count: statement_size(count) for count in range(1, 32769)}
+    assert all(count <= size <= count * 9 / 8 for count, size in sizes.items())
+    assert (len(set(sizes.values())), max(sizes.values())) == (104, 32768)
 
 
 ADD = """

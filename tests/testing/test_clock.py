@@ -33,7 +33,7 @@ def test_its_start_is_aware() -> None:
 
 def test_deadlines_stay_on_the_machines_clock() -> None:
     clock: Environment = VirtualEnvironment()
-    assert abs(clock.monotonic_s() - time.monotonic()) < 1
+    assert time.monotonic() <= clock.monotonic_s() <= time.monotonic()
 
 
 def test_ids_repeat_from_run_to_run_and_never_within_one() -> None:

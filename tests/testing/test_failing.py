@@ -193,7 +193,7 @@ def test_another_command() -> None:
 
 def test_a_process_that_stopped() -> None:
     text = told(lambda: given(Worried).when(OrderPlaced("1", Decimal(3))).nothing())
-    assert "but came none: it stopped: Worried.placed failed on OrderPlaced" in text
+    assert "but came none: it stopped: Failed: Worried.placed failed on OrderPlaced" in text
     assert "no orders, please" in text
 
 

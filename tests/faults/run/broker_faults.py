@@ -18,6 +18,9 @@ TOPICS = [
 ]
 GROUPS = ["account-owners", "transfer-owners", "transfers-owners", "transfers"]
 
+START_S = 240
+"""How long brokers may take to start on a machine that is busy with everybody else, who has lost them."""
+
 Find = Callable[[Scene, random.Random], tuple[int, str]]
 """Finds a broker, and says why it."""
 
@@ -50,7 +53,7 @@ def killed(find: Find, scene: Scene, chance: random.Random) -> Iterator[str]:
     node, why = find(scene, chance)
     scene.cluster.kill(node)
     yield f"broker {node}, {why}"
-    scene.cluster.restart(node)
+    scene.cluster.restart(node, START_S)
 
 
 @contextmanager
@@ -67,7 +70,7 @@ def several_killed(count: int, scene: Scene, chance: random.Random) -> Iterator[
     for node in nodes:
         scene.cluster.kill(node)
     yield f"brokers {nodes}"
-    scene.cluster.start()
+    scene.cluster.start(START_S)
 
 
 @contextmanager
@@ -75,7 +78,7 @@ def rolling_restart(scene: Scene, chance: random.Random) -> Iterator[str]:
     nodes = chance.sample([node.id for node in scene.cluster.nodes], len(scene.cluster.nodes))
     for node in nodes:
         scene.cluster.end(node)
-        scene.cluster.restart(node)
+        scene.cluster.restart(node, START_S)
     yield f"brokers {nodes}"
 
 
@@ -90,7 +93,7 @@ def disk_full(scene: Scene, chance: random.Random) -> Iterator[str]:
     disk.make_room()
     if SMALL in scene.cluster.pids:
         scene.cluster.kill(SMALL)
-    scene.cluster.restart(SMALL)
+    scene.cluster.restart(SMALL, START_S)
 
 
 KINDS = [

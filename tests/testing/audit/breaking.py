@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from headwater.log.memory import MemoryLog
-from headwater.log.port import Fence, NewRecord, Positions, Transaction, Writer
+from headwater.log.port import Fence, NewRecord, Positions, TopicPartition, Transaction, Writer
 
 
 class BreakingLog:
@@ -31,13 +31,13 @@ class BreakingWriter:
     def __init__(self, log: BreakingLog, writer: Writer) -> None:
         self._log, self._writer = log, writer
 
-    def transact(self, fill: Callable[[Transaction], None]) -> None:
+    def transact(self, fill: Callable[[Transaction], None]) -> dict[TopicPartition, int]:
         if not self._log.broken:
-            self._writer.transact(fill)
-        elif self._log.lost:
+            return self._writer.transact(fill)
+        if self._log.lost:
             self._lose(fill)
-        else:
-            self._writer.transact(lambda tx: fill(self._log.breaks(tx)))
+            return {}
+        return self._writer.transact(lambda tx: fill(self._log.breaks(tx)))
 
     def _lose(self, fill: Callable[[Transaction], None]) -> None:
         class Lost(Exception):

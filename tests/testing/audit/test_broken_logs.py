@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import partial
 from typing import cast
 
@@ -10,22 +9,26 @@ import pytest
 
 import headwater as hw
 from headwater.log.port import Log
+from headwater.testing import eventually
 from headwater.testing.audit import Invariant, Journal, RecordedShop, audit, collect, report, state_folds
 from tests.bank import Account, Deposit, Deposited
 from tests.testing.audit.breaking import BreakingLog, Half, Standing, Twice, Without
-from tests.testing.audit.runs import ONE, TEN, app
+from tests.testing.audit.runs import COMMANDS, ONE, TEN, app
 
 
-def audited(log: BreakingLog, *, travelling: bool = False, events: int = 1) -> set[Invariant]:
-    """What is wrong with a run whose second command meets the broken log."""
+def audited(log: BreakingLog, *, travelling: bool = False, events: int = 1, timeout_s: float = 60.0) -> set[Invariant]:
+    """What is wrong with a run whose second command meets the broken log. Arguments: timeout_s: how long its sender
+    waits for an answer."""
     opened, journal = cast(Log, log), Journal()
     with app.run(opened, only=["commands"]) as near, app.connect(opened) as far:
         client = RecordedShop(far if travelling else near, app, journal, "client")
         client.send(Deposit("a", TEN), command_id="first")
         log.broken = True
-        with suppress(hw.Unknown):
-            made = [Deposited("a", ONE)] * events
-            client.append(Account, "a", made, command_id="second", timeout_s=0.5)
+        made = [Deposited("a", ONE)] * events
+        try:
+            client.append(Account, "a", made, command_id="second", timeout_s=timeout_s)
+        except hw.Unknown:
+            eventually(lambda: sum(log.kind.committed("account-owners", COMMANDS).values()) == 2)  # it is decided
         log.broken = False
     found = audit(journal.history(), collect(log.kind, app), states=state_folds(app))
     print(report(found))
@@ -48,7 +51,7 @@ def test_states_that_are_not_written() -> None:
 def test_replies_that_are_not_written() -> None:
     """Nobody has asked what became of the command, either."""
     broken = BreakingLog(partial(Without, topic="account-replies"))
-    assert audited(broken, travelling=True) == {Invariant.REPLY_BESIDE, Invariant.UNKNOWN}
+    assert audited(broken, travelling=True, timeout_s=0.1) == {Invariant.REPLY_BESIDE, Invariant.UNKNOWN}
 
 
 def test_positions_that_do_not_move() -> None:

@@ -32,7 +32,7 @@ def a_run_with_a_process(log: Log) -> Run:
             for order in ORDERS:
                 client.send(PlaceOrder(order, Decimal(1)), command_id=f"place {order}")
         for order in ORDERS:
-            eventually(lambda order=order: _recorded(client, f"p-{order}") == 1, 60)  # type: ignore[misc] # called at once
+            eventually(lambda order=order: _recorded(client, f"p-{order}") == 1)  # type: ignore[misc] # called at once
     return Run(journal.history(), collect(log, app))
 
 
@@ -55,7 +55,7 @@ def test_a_new_version_sends_the_same_commands_again(open_again: OpenAgain) -> N
     run, newer = a_run_with_a_process(open_again()), shop_app(2)
     log = open_again()
     with newer.run(log, only=PARTS):
-        eventually(lambda: _all_sent_again(collect(log, newer)), 60)
+        eventually(lambda: _all_sent_again(collect(log, newer)))
     contents = collect(log, newer)
     old = collect(log, app)
     names = {partition.name for partition in contents.partitions}

@@ -8,14 +8,13 @@ import sys
 
 
 def simulate(*arguments: str, timeout_s: float) -> tuple[int, str]:
-    """Its exit code, and what it said."""
+    """Its exit code, and what it said, without what the interpreter may warn of."""
     done = subprocess.run(
         [sys.executable, "-m", "headwater.testing.simulation", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        capture_output=True,
         text=True,
         timeout=timeout_s,
         env={**os.environ, "PYTHONHASHSEED": "0"},
     )
-    print(done.stdout[-5000:])
+    print(done.stdout[-5000:], done.stderr[-5000:])
     return done.returncode, done.stdout

@@ -1,0 +1,20 @@
+"""Counters, as they were deployed first, with a read model."""
+
+from __future__ import annotations
+
+import headwater as hw
+from tests.counters import Added, Counter
+
+
+class Sum(hw.Projection):
+    counter_id: hw.Key[str]
+    total: int = 0
+
+    @hw.on(Added)
+    def added(self, event: Added) -> None:
+        self.total += event.amount
+
+
+def app(directory: str) -> hw.App:
+    codecs = {"counter-events": "avro"}
+    return hw.App("counters", aggregates=[Counter], projections=[Sum], partitions=4, schemas=directory, codecs=codecs)

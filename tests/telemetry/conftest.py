@@ -1,0 +1,3 @@
+from tests.logs import log, open_again
+
+__all__ = ["log", "open_again"]

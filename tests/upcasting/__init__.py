@@ -1,0 +1,1 @@
+"""Old events, read by the code of today, wherever events are read."""
