@@ -5,7 +5,8 @@
 Two transactional producers take turns. In a transaction the events go first; their delivery reports
 tell their offsets; states and replies that carry these follow, then the consumed offsets
 with the group's metadata, then the commit. States are kept in a dict. What the floor leaves out is everything
-for the day when something goes wrong: it remembers no command ids, restores nothing, and checks nothing.
+for the day when something goes wrong: it remembers no command ids, restores nothing, and checks nothing. As in the
+library, the garbage collector waits while a batch is worked on, which is a seventh of the floor's CPU time.
 
 Its linger is not the library's, which is 0 everywhere, since this one is faster: 1 ms for the commands and 1,000 ms in
 transactions, where flush and commit send at once. In ten rounds in turn on a busy machine the medians were 6,600 to
@@ -15,6 +16,7 @@ ms beside 19.1 and 12.1). With 5 or 20 ms for the commands there was no further 
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -109,6 +111,11 @@ class KafkaFloor:
         answers, self._answers = self._answers, []
         return answers
 
+    def _written(self, error: KafkaError | None, message: Message) -> None:
+        """A command that cannot be written would be waited for in vain."""
+        if error is not None:
+            raise KafkaException(error)
+
     def _produce(self, command: Deposit | Withdraw) -> None:
         key, command_id = command.account_id.encode(), self._ids.new()
         self._waiting.add(command_id)
@@ -116,7 +123,12 @@ class KafkaFloor:
         if not self._headers:
             headers = [headers[1], self._client]
         self._sender.produce(
-            self._topics["commands"], bare.encode(command), key, partition_of(key, PARTITIONS), headers=headers
+            self._topics["commands"],
+            bare.encode(command),
+            key,
+            partition_of(key, PARTITIONS),
+            self._written,
+            headers=headers,
         )
 
     def _wait_until(self, under_way: int) -> None:
@@ -184,8 +196,10 @@ class _Owner:
             messages = _read(consumer)
             if messages:
                 metadata = consumer.consumer_group_metadata()
-                batch = self._decide(messages, turn)
-                self._commit(producers[turn % 2], batch, metadata)
+                gc.disable()
+                self._commit(producers[turn % 2], self._decide(messages, turn), metadata)
+                messages.clear()
+                gc.enable()
                 turn += 1
         consumer.close()
 

@@ -84,6 +84,11 @@ class Report:
         """Keeps the ratio of two medians."""
         self.ratios[name] = round(statistics.median(one) / statistics.median(other), 3)
 
+    def ratio_of_rounds(self, name: str, one: Sequence[float], other: Sequence[float]) -> None:
+        """Keeps the median of the ratios of each round, whose sides ran one right after the other: what else the
+        machine does for longer than that meets both."""
+        self.ratios[name] = round(statistics.median(a / b for a, b in zip(one, other, strict=True)), 3)
+
     def finish(self, asked: Options) -> int:
         """Prints the machine, the figures (beside those that are quoted) and the ratios with their targets; with
         --json a last line of JSON. Returns the exit code: 1 where --quick was not quick."""

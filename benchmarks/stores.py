@@ -1,12 +1,14 @@
 """A grouped read model filled from events that are there already: a row per account, of 20,000 accounts.
 
     library   `App.run` of one projection on a log in a SQLite file, with an empty store, until it has caught up
-    floor     a loop over the rows of that file, with msgspec, a dict and psycopg: the same 10,000 events a batch,
-              rows locked and loaded, changed, written by one statement, position and rows in one transaction
+    floor     a loop over the rows of that file, with msgspec, a dict and the store's client (`store_floors`)
 
-Both sides come to the same rows; any event changes that of its account, so a batch writes some thousands of them. The
-floor, too, commits without waiting for the disk. It is written for this one table: it checks no type and knows no
-runner of other partitions.
+Both sides take 10,000 events a batch, read the rows that they change, and commit rows and position together; any event
+changes the row of its account, so a batch writes some thousands of them. Both come to the same rows. The floors, too,
+commit without waiting for the disk. The tables are there before either side begins: they are made once, and the
+library makes eleven of them in PostgreSQL. The sides take turns; the first round counts for nothing, as servers and
+caches warm up in it, and of the others the median of the ratios counts. A search server is slower by so much that it
+is given fewer events.
 """
 
 from __future__ import annotations
@@ -16,24 +18,32 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
+import redis
 
 import headwater as hw
-from benchmarks import bare
+from benchmarks import bare, store_floors
 from benchmarks.accounts import Deposited, Withdrawn
-from benchmarks.replay import OFFSET_BITS, TOPIC, Balances, decode_event, expected, fill_sqlite
-from benchmarks.replay import Deposited as BareDeposited
+from benchmarks.replay import TOPIC, Balances, expected, fill_sqlite
 from benchmarks.rounds import Different, Options, Report, check_equal, options, take_turns
-from headwater.testing.postgres import PostgresServer, start_postgres
+from headwater.log.opening import open_log
+from headwater.log.port import TopicPartition
+from headwater.messages.tokens import encode_token
+from headwater.projections.read_model import read_models_of
+from headwater.projections.runner import ProjectionRunner
+from headwater.stores.opening import open_store
+from headwater.testing.postgres import start_postgres
+from headwater.testing.redis import start_redis
+from headwater.testing.search import SearchServer, start_search
 
-BATCH = 10_000
-LOOK_S = 0.05
-TARGETS = {"postgres_vs_floor": ("≥", 0.7)}
+WAIT_S = 300.0
+TARGETS = dict.fromkeys(("sqlite_vs_floor", "postgres_vs_floor", "redis_vs_floor", "opensearch_vs_floor"), ("≥", 0.7))
 
 
 class Balance(hw.Projection):
@@ -52,74 +62,146 @@ class Balance(hw.Projection):
         self.events += 1
 
 
-def library(log: str, store: str) -> float:
-    """Fills the read model. Returns the seconds from the app's start until it has caught up."""
+def library_tables(log: str, store: str) -> None:
+    """Makes what the library keeps in a store."""
+    with closing(open_log(log)) as opened, closing(open_store(store)) as empty:
+        for model in read_models_of("bench", [Balance]):
+            ProjectionRunner(model, opened, empty).close()
+
+
+def library(log: str, end: str, store: str) -> float:
+    """Fills the read model. Arguments: end: the log's, as a token.
+
+    Returns: the seconds from the app's start until a client that waits for the end reads a row.
+    """
     started = time.perf_counter()
     app = hw.App("bench", projections=[Balance], partitions=bare.PARTITIONS)
     with app.run(log, only=["projections"], store=store) as shop:
-        while shop.lag()["balance"]:
-            time.sleep(LOOK_S)
+        shop.row(Balance, "000000", after=end, timeout_s=WAIT_S)
         return time.perf_counter() - started
 
 
-FLOOR_TABLES = """
-CREATE TABLE balance (account_id text COLLATE "C" PRIMARY KEY, cents bigint NOT NULL, events bigint NOT NULL)
-    WITH (fillfactor = 80);
-CREATE TABLE positions (part integer PRIMARY KEY, next bigint NOT NULL)
-"""
-FLOOR_LOAD = (
-    "SELECT account_id, cents, events FROM balance WHERE account_id = ANY($1::text[]) ORDER BY account_id FOR UPDATE"
-)
-FLOOR_SAVE = (
-    "INSERT INTO balance SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[])"
-    " ON CONFLICT (account_id) DO UPDATE SET cents = excluded.cents, events = excluded.events"
-)
-FLOOR_POSITION = "INSERT INTO positions VALUES ($1, $2) ON CONFLICT (part) DO UPDATE SET next = excluded.next"
+def end_of(url: str) -> str:
+    """How far a log has come, as a token."""
+    with closing(open_log(url)) as log:
+        ends = log.ends([TopicPartition(TOPIC, partition) for partition in range(bare.PARTITIONS)])
+        return encode_token({(topic, number): position for (topic, number), position in ends.items()}, log.id)
 
 
-def floor(log: Path, store: str) -> float:
-    """Fills a table of its own. Returns the seconds."""
-    started = time.perf_counter()
-    with (
-        closing(sqlite3.connect(log)) as file,
-        psycopg.connect(store, autocommit=True, cursor_factory=psycopg.RawCursor) as connection,
-    ):
-        connection.execute("SET synchronous_commit = off")
-        connection.execute(FLOOR_TABLES)
-        (slot,) = file.execute("SELECT first_slot FROM topics WHERE name = ?", [TOPIC]).fetchone()
-        read = "SELECT place, value FROM records WHERE place >= ? AND place < ? ORDER BY place LIMIT ?"
-        for partition in range(bare.PARTITIONS):
-            place, end = slot + partition << OFFSET_BITS, slot + partition + 1 << OFFSET_BITS
-            while records := file.execute(read, [place, end, BATCH]).fetchall():
-                place = records[-1][0] + 1
-                with connection.transaction():
-                    floor_batch(connection, [decode_event(value) for _, value in records])
-                    connection.execute(FLOOR_POSITION, [partition, place])
-        return time.perf_counter() - started
+@dataclass
+class Kind:
+    """One store. Arguments: empty: an address without rows, a new one each time; tables: makes what `floor` fills by
+    hand, which returns the seconds; stored: what is there, from the library or by hand; slow: it is given fewer events.
+    """
+
+    name: str
+    empty: Callable[[], AbstractContextManager[str]]
+    tables: Callable[[str], None]
+    floor: Callable[[Path, str], float]
+    stored: Callable[[str], Balances]
+    slow: bool = False
 
 
-def floor_batch(connection: psycopg.Connection[tuple[str, int, int]], events: list[bare.Deposited]) -> None:
-    keys = {event.account_id for event in events}
-    found = connection.execute(FLOOR_LOAD, ["{" + ",".join(keys) + "}"]).fetchall()
-    rows = {key: [cents, count] for key, cents, count in found}
-    get = rows.get
-    for event in events:
-        row = get(event.account_id)
-        if row is None:
-            row = rows[event.account_id] = [0, 0]
-        if type(event) is BareDeposited:
-            row[0] += event.cents
-        else:
-            row[0] -= event.cents
-        row[1] += 1
-    columns = [rows, (cents for cents, _ in rows.values()), (count for _, count in rows.values())]
-    connection.execute(FLOOR_SAVE, ["{" + ",".join(map(str, column)) + "}" for column in columns])
+@dataclass
+class Given:
+    """A log. Arguments: file; url; count: of its events; end: as a token; right: the rows that come of it."""
+
+    file: Path
+    url: str
+    count: int
+    end: str
+    right: Balances
 
 
-def stored(store: str) -> Balances:
-    with psycopg.connect(store) as connection:
+@contextmanager
+def sqlite_file() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="headwater-bench-") as made:
+        yield f"sqlite:///{made}/store.db"
+
+
+def path_of(url: str) -> Path:
+    return Path(url.removeprefix("sqlite:///"))
+
+
+def sqlite_stored(url: str) -> Balances:
+    with closing(sqlite3.connect(path_of(url))) as file:
+        named = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('balance', 'balance_v1')"
+        [(table,)] = file.execute(named).fetchall()
+        return {key: (n, cents) for key, n, cents in file.execute(f"SELECT account_id, events, cents FROM {table}")}
+
+
+def postgres_stored(url: str) -> Balances:
+    with psycopg.connect(url) as connection:
         rows = connection.execute("SELECT account_id, events, cents FROM balance").fetchall()
     return {key: (int(events), int(cents)) for key, events, cents in rows}
+
+
+@contextmanager
+def redis_database(url: str) -> Iterator[str]:
+    yield url
+    with closing(redis.Redis.from_url(url)) as client:
+        client.flushdb()
+
+
+def redis_stored(url: str) -> Balances:
+    with closing(redis.Redis.from_url(url, decode_responses=True)) as client, client.pipeline(False) as pipeline:
+        for pattern in ("balance:*", "headwater:balance_v1:*"):
+            for key in client.scan_iter(pattern, 10_000):
+                pipeline.hmget(key, "account_id", "events", "cents")
+        return {key: (int(events), int(cents)) for key, events, cents in pipeline.execute()}
+
+
+def search_stored(server: SearchServer, url: str) -> Balances:
+    alias = f"{url.rpartition('/')[2]}-balance"
+    index = alias if server.ask("GET", f"/_alias/{alias}") else f"{url.rpartition('/')[2]}-floor"
+    server.ask("POST", f"/{index}/_refresh")
+    found: Balances = {}
+    after: list[str] | None = None
+    while True:
+        body = {"size": 10_000, "sort": ["account_id"], **({"search_after": after} if after else {})}
+        hits = server.ask("POST", f"/{index}/_search", body)["hits"]["hits"]
+        if not hits:
+            return found
+        found |= {one["account_id"]: (one["events"], one["cents"]) for one in (hit["_source"] for hit in hits)}
+        after = hits[-1]["sort"]
+
+
+def index_of(url: str) -> str:
+    return f"http{url.removeprefix('opensearch')}-floor"
+
+
+def no_tables(url: str) -> None:
+    """Redis has none."""
+
+
+@contextmanager
+def kinds() -> Iterator[list[Kind]]:
+    """The stores, while their servers run."""
+    with ExitStack() as stack:
+        postgres, server, search = start_postgres(), start_redis(), start_search("opensearch")
+        stack.callback(postgres.delete)
+        stack.callback(server.delete)
+        stack.callback(search.delete)
+        floors = store_floors
+        yield [
+            Kind(
+                "sqlite",
+                sqlite_file,
+                lambda url: floors.sqlite_tables(path_of(url)),
+                lambda log, url: floors.sqlite(log, path_of(url)),
+                sqlite_stored,
+            ),
+            Kind("postgres", postgres.schema, floors.postgres_tables, floors.postgres, postgres_stored),
+            Kind("redis", lambda: redis_database(server.url), no_tables, floors.redis_script, redis_stored),
+            Kind(
+                "opensearch",
+                search.prefix,
+                lambda url: floors.opensearch_index(index_of(url)),
+                lambda log, url: floors.opensearch(log, index_of(url)),
+                lambda url: search_stored(search, url),
+                slow=True,
+            ),
+        ]
 
 
 @dataclass
@@ -127,50 +209,68 @@ class Side:
     """One of those compared, with its rates: events per second."""
 
     name: str
+    kind: Kind
+    tables: Callable[[str], None]
     fill: Callable[[str], float]
     rates: list[float] = field(default_factory=list)
 
-    def turn(self, server: PostgresServer, count: int, right: Balances) -> None:
+    def turn(self, given: Given, *, counts: bool) -> None:
         """Fills an empty store. Raises: Different."""
-        with server.schema() as store:
+        with self.kind.empty() as store:
+            self.tables(store)
             gc.collect()
-            self.rates.append(count / self.fill(store))
-            found = stored(store)
+            rate = given.count / self.fill(store)
+            found = self.kind.stored(store)
+        if counts:
+            self.rates.append(rate)
+        right = given.right
         check_equal(f"{self.name}: wrong rows", [key for key in right if found.get(key) != right[key]], [])
         check_equal(f"{self.name}: how many rows", len(found), len(right))
 
 
 def measure(asked: Options) -> Report:
     """Raises: Different."""
-    rounds, count = (3, 60_000) if asked.quick else (5, 500_000)
-    right = expected(count)
+    rounds, count, few = (3, 60_000, 20_000) if asked.quick else (7, 500_000, 100_000)
     report = Report("stores", TARGETS)
-    report.figures["events"] = count
-    with tempfile.TemporaryDirectory(prefix="headwater-bench-") as directory:
-        file = Path(directory) / "log.db"
-        url = f"sqlite:///{file}"
-        app = hw.App("bench", projections=[Balance], partitions=bare.PARTITIONS)
-        with app.run(url, store="memory://"):
-            pass  # makes the topic
-        fill_sqlite(url, count)
-        server = start_postgres()
-        try:
-            sides = [
-                Side("postgres_library", lambda store: library(url, store)),
-                Side("postgres_floor", lambda store: floor(file, store)),
-            ]
-            turns = [lambda _, side=side: side.turn(server, count, right) for side in sides]  # type: ignore[misc]
-            take_turns(rounds, turns)
-        finally:
-            server.delete()
-    for side in sides:
-        report.figure(f"{side.name}_events_per_s", side.rates)
-    report.ratio("postgres_vs_floor", sides[0].rates, sides[1].rates)
+    report.figures |= {"events": count, "events_to_the_search_server": few}
+    with tempfile.TemporaryDirectory(prefix="headwater-bench-") as directory, ThreadPoolExecutor(1) as beside:
+        logs = [beside.submit(fill, Path(directory) / f"log-{n}.db", n) for n in (count, few)]  # while servers start
+        with kinds() as stores:
+            many, fewer = (log.result() for log in logs)
+            for kind in stores:
+                compare(kind, fewer if kind.slow else many, rounds, report)
     return report
 
 
+def fill(file: Path, count: int) -> Given:
+    """Makes the events."""
+    url = f"sqlite:///{file}"
+    app = hw.App("bench", projections=[Balance], partitions=bare.PARTITIONS)
+    with app.run(url, store="memory://"):
+        pass  # makes the topic
+    fill_sqlite(url, count)
+    return Given(file, url, count, end_of(url), expected(count))
+
+
+def compare(kind: Kind, given: Given, rounds: int, report: Report) -> None:
+    """Measures one store. Raises: Different."""
+    sides = [
+        Side(
+            f"{kind.name}_library",
+            kind,
+            lambda store: library_tables(given.url, store),
+            lambda store: library(given.url, given.end, store),
+        ),
+        Side(f"{kind.name}_floor", kind, kind.tables, lambda store: kind.floor(given.file, store)),
+    ]
+    take_turns(rounds + 1, [lambda index, side=side: side.turn(given, counts=index > 0) for side in sides])  # type: ignore[misc]
+    for side in sides:
+        report.figure(f"{side.name}_events_per_s", side.rates)
+    report.ratio_of_rounds(f"{kind.name}_vs_floor", sides[0].rates, sides[1].rates)
+
+
 def main() -> int:
-    asked = options("stores", "A grouped read model in PostgreSQL, beside a bare loop.")
+    asked = options("stores", "A grouped read model in SQLite, PostgreSQL, Redis and OpenSearch, beside bare loops.")
     try:
         report = measure(asked)
     except Different as error:
