@@ -23,6 +23,11 @@ class Withdrawn(AccountEvent):
     amount: Decimal
 
 
+def amount_of(event: AccountEvent) -> Decimal:
+    assert isinstance(event, (Deposited, Withdrawn))
+    return event.amount
+
+
 class AccountCommand(hw.Command, entity="account"):
     account_id: hw.Key[str]
 

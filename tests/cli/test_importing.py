@@ -21,7 +21,7 @@ from headwater.client.shop import Shop
 from headwater.operations.importing import Import, Tally
 from headwater.operations.importing_lines import ImportFile, LineReader
 from headwater.operations.vocabulary import Vocabulary
-from tests.bank import Account
+from tests.bank import Account, amount_of
 from tests.cli.conftest import Shell, an_app, at_work
 
 NOON = "2024-04-10T12:00:00Z"
@@ -154,7 +154,7 @@ def test_later_lines_of_the_entity_wait_in_the_file_in_order(
     assert "it waits for line 2, which could not be imported" in ended.err
     rejected.write_text(rejected.read_text().replace('"ten"', '"10"'))
     assert shell("import in.ndjson.rejected.ndjson").one["imported"] == len(aside)
-    assert [recorded.event.amount for recorded in bank.history(Account, "1")[1:]] == [10, 1]
+    assert [amount_of(recorded.event) for recorded in bank.history(Account, "1")[1:]] == [10, 1]
     assert bank.get(Account, "2").balance == 2
 
 

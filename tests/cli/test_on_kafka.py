@@ -205,7 +205,9 @@ def test_mistakes_are_told_on_a_broker_that_is_up(
     settle(kafka_broker, entity)
     for name, mistake in MISTAKES.items():
         print(name)
-        check(shell, Mistake(*(part.replace("ENTITY", entity) if isinstance(part, str) else part for part in mistake)))
+        parts = (mistake.typed, mistake.error, mistake.next)
+        typed, error, following = (part.replace("ENTITY", entity) for part in parts)
+        check(shell, Mistake(typed, error, mistake.code, following))
     assert running.stop(signal.SIGTERM) == 0
     wait_until_left(kafka_broker, entity)
     check(shell, Mistake(PAY, f"no live owner of '{entity}' on kafka://", WAITING, "hw run tills:app --on 'kafka://"))

@@ -54,8 +54,8 @@ def topic(kafka_broker: str) -> str:
             for p in range(3)
             for n in range(9)
         ]
-        log.append([record for record in records if record.value < b"6"])
-        writer.transact(lambda transaction: transaction.write([one for one in records if one.value >= b"6"]))
+        log.append([record for record in records if (record.value or b"") < b"6"])
+        writer.transact(lambda transaction: transaction.write([one for one in records if (one.value or b"") >= b"6"]))
         settled_ends(log, name, PATIENCE_S)
     return name
 

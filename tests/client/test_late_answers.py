@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 import headwater as hw
+from headwater.app import Running
 from tests.bank import Account, AlreadyOpen, Deposit, Open
 from tests.logs import OpenAgain
 
@@ -15,7 +16,7 @@ app = hw.App("bank", aggregates=[Account], partitions=1)
 ONE = Decimal(1)
 
 
-def busy(running: hw.Running) -> AbstractContextManager[None]:
+def busy(running: Running) -> AbstractContextManager[object]:
     """While it is entered, the owner answers nobody: an answer comes late."""
     assert running.services is not None
     return running.services.owners["account"]._door

@@ -74,7 +74,7 @@ def test_its_log_answers_what_the_readme_asks(tmp_path: Path, file: Path) -> Non
     answers = []
     for question in questions.splitlines():
         program, *words = shlex.split(question.replace("sqlite:///shop.db", f"sqlite:///{tmp_path}/shop.db"))
-        asked = [Path(sys.executable).with_name(Path(program).name), *words]
+        asked: list[str | Path] = [Path(sys.executable).with_name(Path(program).name), *words]
         ran = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
         assert ran.returncode == 0, ran.stderr
         answers.append([json.loads(line) for line in ran.stdout.splitlines()])

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from examples.shop.purchases import first_days, read_purchases
+from examples.shop.purchases import Purchase, first_days, read_purchases
 
 from tests.cli.test_terminal import Terminal
-from tests.examples.test_demo import Purchase, some_lines
+from tests.examples.test_demo import some_lines
 
 
 def test_at_a_terminal_each_stage_has_a_bar_that_fills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ def test_the_demo_sets_itself_up_in_a_fresh_copy_once_and_can_be_started_anywher
     (elsewhere / "some.txt").write_bytes(b"".join(some_lines()))
 
     def demo() -> subprocess.CompletedProcess[str]:
-        command = [copy / "scripts" / "demo", "--file", "some.txt"]
+        command: list[str | Path] = [copy / "scripts" / "demo", "--file", "some.txt"]
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         return subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, env=environment, timeout=500)
 

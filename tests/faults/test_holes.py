@@ -159,8 +159,8 @@ def test_a_transaction_that_does_not_wait_for_the_one_before_it_passes_over_its_
         except HeadwaterError as error:
             print(f"not this time: {error}")
             lost.discard()
-        error = first.exception(PATIENCE_S)
-        return work if lost.caught and work.position == 20 and isinstance(error, Aborted) else None
+        failure = first.exception(PATIENCE_S)
+        return work if lost.caught and work.position == 20 and isinstance(failure, Aborted) else None
 
     work = comes_about(attempt)
     assert work.visible == list(range(10, 20)), "nobody will ever do 0 to 9"

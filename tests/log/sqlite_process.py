@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 
 from headwater.log.port import Fenced, NewRecord, TopicPartition, Transaction
 from headwater.log.sqlite import SqliteLog
@@ -74,4 +75,5 @@ def own(path: str, source: str, target: str, group: str) -> None:
 
 
 if __name__ == "__main__":
-    {"append": append, "acknowledge": acknowledge, "own": own}[sys.argv[1]](*sys.argv[2:])
+    verbs: dict[str, Callable[..., None]] = {"append": append, "acknowledge": acknowledge, "own": own}
+    verbs[sys.argv[1]](*sys.argv[2:])

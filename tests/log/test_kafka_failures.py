@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -148,12 +149,17 @@ def test_what_an_owner_left_open_when_it_was_killed_is_ended_at_once(
     member.close()
 
 
+def appended(records: list[NewRecord], told: list[int], transaction: Transaction) -> None:
+    told.extend(transaction.append(records))
+
+
 def test_a_committed_transaction_ends_with_an_offset_that_is_no_record(log: KafkaLog) -> None:
     topic = make_topic(log)
     writer = log.writer(fresh("writer"))
     told: list[int] = []
     for number in range(3):
-        carry_out(writer, lambda t, n=number: told.extend(t.append(numbered(topic, 0, [n]))), PATIENCE_S)
+        records = numbered(topic, 0, [number])
+        carry_out(writer, partial(appended, records, told), PATIENCE_S)
         # A commit is told before its marks are written, so the next record might come before the mark.
         assert settled_ends(log, topic, PATIENCE_S) == {TopicPartition(topic, 0): 2 * number + 2}
     assert told == [0, 2, 4]

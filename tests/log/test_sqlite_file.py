@@ -33,6 +33,7 @@ class Clock:
     """A clock that the test turns."""
 
     telemetry = KeptTelemetry()
+    tracing = None
 
     def __init__(self) -> None:
         self.time = datetime(2024, 4, 10, tzinfo=UTC)

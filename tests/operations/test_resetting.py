@@ -34,6 +34,7 @@ from headwater.projections.read_model import read_models_of
 from headwater.stores.memory import MemoryStore
 from headwater.stores.opening import open_store
 from headwater.testing import eventually
+from headwater.testing.conformance.log.waiting import writing
 from tests.bank import Account, Deposit, Deposited, Open
 from tests.logs import OpenAgain
 from tests.orders import app as shop_app
@@ -82,7 +83,7 @@ def test_records_between_are_counted_and_not_the_gaps() -> None:
     log.create_topics([TopicSpec("seed", 2)])
     with closing(log.writer("seed")) as writer:
         for n in range(40):
-            writer.transact(lambda transaction, n=n: transaction.write([NewRecord("seed", 0, b"k", b"%d" % n)]))
+            writer.transact(writing([NewRecord("seed", 0, b"k", b"%d" % n)]))
     bounds = Bounds.of(log, [P0, P1])
     assert bounds.ends[P0] > 40
     [back, nothing] = moves_of(log, "g", {P0: bounds.ends[P0]}, {P0: 0, P1: 0}, bounds)

@@ -102,7 +102,7 @@ def with_(basket: type[hw.Aggregate[BasketEvent]]) -> hw.App:
     return hw.App("baskets", aggregates=[basket], partitions=2)
 
 
-later, loud, new, fussy = map(with_, (CountingBasket, LoudBasket, NewBasket, FussyBasket))
+later, loud, new, fussy = with_(CountingBasket), with_(LoudBasket), with_(NewBasket), with_(FussyBasket)
 SCHEMAS = {one: Behaviour(one).schema for one in (Basket, CountingBasket, LoudBasket, NewBasket)}
 
 

@@ -21,6 +21,9 @@ from headwater.owners.states import StatesOnDisk
 ROOT = Path(__file__).resolve().parents[2]
 BINDING = Binding("log", "topic", 0, 3, "schema")
 
+LITTLE, MUCH = 20_000, 1 << 20
+"""Bytes: an empty file has 16,384."""
+
 
 def opened(path: Path, binding: Binding = BINDING) -> Checkpoint:
     return Checkpoint(path / "0-0.db", binding)
@@ -126,7 +129,8 @@ def state(offset: int, key: bytes, text: str) -> StoredRecord:
 def test_what_is_no_state_record_is_never_passed(tmp_path: Path) -> None:
     broken = StoredRecord("bank-state", 0, 5, b"b", b"none", (), 0)
     for _ in range(2):
-        states = StatesOnDisk(opened(tmp_path))
+        states = StatesOnDisk(opened(tmp_path), MUCH)
+        states.hold()
         states.take([state(4, b"a", "x"), broken, state(6, b"c", "x")], 7)
         assert (states.position, states.get(b"c")) == (5, None)
         assert states.bad is not None
@@ -138,11 +142,12 @@ def committed(states: StatesOnDisk, *records: StoredRecord) -> None:
     """A transaction of the owner."""
     for record in records:
         states.keep({record.key or b"": record.value or b""})
-    states.kept_before(records[0].offset, Marks(*[records[-1].offset] * 3, {"mine"}))
+    last = records[-1].offset
+    states.kept_before(records[0].offset, Marks(last, last, last, {"mine"}))
 
 
 def test_what_cannot_be_saved_is_kept_and_newer_work_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    states = StatesOnDisk(opened(tmp_path))
+    states = StatesOnDisk(opened(tmp_path), MUCH)
     committed(states, state(0, b"a", "old"), state(1, b"b", "old"))
 
     def full(rows: object, position: int, marks: Marks) -> None:
@@ -163,11 +168,14 @@ def test_what_cannot_be_saved_is_kept_and_newer_work_with_it(tmp_path: Path, mon
 
 @pytest.mark.parametrize("seed", range(8))
 def test_what_an_owner_reads_is_its_newest_work_wherever_it_is_killed(tmp_path: Path, seed: int) -> None:
-    """Commits in turn with saving; after a kill there is what the log has, and all of it."""
+    """Commits in turn with saving; after a kill there is what the log has, and all of it: from the file or
+    from memory."""
     print("seed", seed)
     chance = random.Random(seed)
     written: list[StoredRecord] = []
-    states, saved = StatesOnDisk(opened(tmp_path)), 0
+    small_bytes = chance.choice([0, MUCH])
+    states, saved = StatesOnDisk(opened(tmp_path), small_bytes), 0
+    states.hold()
     for _ in range(300):
         newest = {record.key: record.value for record in written}
         match chance.choice(["commit", "commit", "commit", "save", "look", "look", "kill"]):
@@ -191,13 +199,39 @@ def test_what_an_owner_reads_is_its_newest_work_wherever_it_is_killed(tmp_path: 
                 assert dict(states.items()) == newest
             case "kill":
                 states.close()
-                states = StatesOnDisk(opened(tmp_path))
+                states = StatesOnDisk(opened(tmp_path), small_bytes)
+                states.hold()
                 assert states.position == saved
                 states.take(written[saved:], len(written))
                 saved = len(written)
                 assert states.marks.commands == max((record.offset for record in written), default=0)
                 assert {key: states.get(key or b"") for key in newest} == newest
     states.close()
+
+
+def test_a_small_one_is_asked_in_memory_until_it_is_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    states = StatesOnDisk(opened(tmp_path), LITTLE)
+    committed(states, state(0, b"a", "x"))
+    states.save()
+    states.hold()
+    committed(states, state(1, b"b", "x"))
+    states.save()
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "get", no_question)
+        patch.setattr(Checkpoint, "get_all", no_question)
+        values = {key: state(offset, key, "x").value for offset, key in enumerate((b"a", b"b"))}
+        assert states.get_all([b"a", b"b", b"c"]) == values
+        assert [states.get(key) for key in (b"a", b"b", b"c")] == [*values.values(), None]
+        committed(states, state(2, b"c", "x" * LITTLE))
+        states.save()
+        with pytest.raises(AssertionError, match="the file is asked"):
+            states.get(b"a")
+    assert states.get_all([b"a", b"b"]) == values
+    states.close()
+
+
+def no_question(*given: object) -> None:
+    raise AssertionError("the file is asked")
 
 
 WRITER = """

@@ -92,7 +92,11 @@ def test_every_command_of_many_callers_is_carried_out_once_and_in_the_callers_or
     rounds = 300
 
     def caller(name: str) -> Callable[[], None]:
-        return lambda: [desk.send(f"{name}{turn}") for turn in range(rounds)] and None
+        def call() -> None:
+            for turn in range(rounds):
+                desk.send(f"{name}{turn}")
+
+        return call
 
     together(*[caller(name) for name in "abcdefgh"])
     carried_out = [one for batch in desk.batches for one in batch]

@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 
 import headwater as hw
+from headwater.app import Running
 from headwater.log.partitioning import partition_of
 from headwater.log.port import Log, NewRecord
 from headwater.messages.envelope import event_headers
@@ -20,12 +21,12 @@ VALUE = b'{"amount":"7","eventType":"Deposited","accountId":"%s"}' % HERE.encode
 NOW = "2024-04-10T10:30:00Z"
 
 
-def stopped(running: hw.Running) -> dict[int, str]:
+def stopped(running: Running) -> dict[int, str]:
     assert running.services is not None
     return running.services.owners["account"].failures
 
 
-def once_stopped(running: hw.Running) -> dict[int, str]:
+def once_stopped(running: Running) -> dict[int, str]:
     """What an app that starts finds. The group may know that its member owns a partition before the member does."""
     return eventually(lambda: dict(stopped(running)))
 

@@ -20,7 +20,7 @@ from headwater.owners.life import TRANSITIONS, IllegalSignal, Lives, Signal, Sta
 from headwater.owners.owner import Owner
 from headwater.owners.replies import Reply
 from headwater.testing import eventually
-from tests.bank import Account, Deposit
+from tests.bank import Account, Deposit, amount_of
 
 ROWS = {
     (State.AWAY, Signal.ASSIGNED): State.RESTORING,
@@ -160,7 +160,7 @@ class Bank:
 @pytest.fixture
 def bank() -> Iterator[Bank]:
     app, log = hw.App("bank", aggregates=[Account], partitions=1), Failing(MemoryLog())
-    running = app.run(log, only=["commands"])  # type: ignore[arg-type]  # it passes everything on
+    running = app.run(log, only=["commands"])  # it passes everything on
     with running as shop:
         shop.send(Deposit("a", Decimal(1)))
         assert running.services is not None
@@ -201,7 +201,7 @@ def test_what_waits_behind_a_command_that_was_turned_away_does_not_overtake_it(
         for commands in handed:
             submit(commands)
         assert [one.result().version for one in outcomes] == [2, 3]
-    assert [int(one.event.amount) for one in bank.shop.history(Account, "a")] == [1, 2, 3]
+    assert [int(amount_of(one.event)) for one in bank.shop.history(Account, "a")] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("error", [Torn("t"), Undecided("u"), KeyboardInterrupt(), RuntimeError("a fault of ours")])
@@ -215,7 +215,8 @@ def test_where_something_may_have_been_written_nothing_is_answered_or_taken_unti
     assert not bank.owner.owns(0)
     partition = TopicPartition("account-commands", 0)
     bank.owner.revoked([partition])
-    assert bank.state is State.AWAY
+    away = bank.state
+    assert away is State.AWAY
     bank.owner.assigned([partition])
     assert bank.state is State.ACTIVE
     bank.deposit("two")

@@ -10,7 +10,7 @@ import headwater as hw
 from headwater.environment import SYSTEM
 from headwater.log.memory import MemoryLog
 from headwater.log.partitioning import partition_of
-from headwater.log.port import NewRecord, StoredRecord, TopicPartition
+from headwater.log.port import NewRecord, Record, StoredRecord, TopicPartition
 from headwater.log.topology import commands_topic, events_topic, owners_group
 from headwater.messages.envelope import command_headers
 from headwater.messages.json_codec import JsonCodec
@@ -68,9 +68,9 @@ class Counting(MemoryLog):
 
     asked = 0
 
-    def keyed(self, partition: TopicPartition, key: bytes) -> list[StoredRecord]:  # type: ignore[override]
+    def keyed(self, partition: TopicPartition, key: bytes) -> list[Record]:
         self.asked += 1
-        return super().keyed(partition, key)  # type: ignore[return-value]
+        return super().keyed(partition, key)
 
 
 def test_the_history_of_an_entity_is_read_once_for_a_crowd() -> None:

@@ -20,7 +20,7 @@ app = hw.App("bank", aggregates=[Account], partitions=1)
 TEN = Decimal(10)
 
 
-def arrived(id: str, command: Command, answer: Callable[[Reply | hw.HeadwaterError], object]) -> Arrived:
+def arrived(id: str, command: Command, answer: Callable[[Reply | hw.HeadwaterError], None]) -> Arrived:
     codec = JsonCodec([type(command)], type_field="commandType", version_field="commandVersion")
     return Arrived(id, b"a", codec.encode(command, None), 0, answer=answer)
 

@@ -71,7 +71,7 @@ def test_they_count_after_another_entity_has_moved_on(open_again: OpenAgain) -> 
     with app.run(open_again(), only=["commands"]) as bank:
         bank.send(Deposit("b", ONE))
     with app.run(open_again(), only=["commands"]) as bank:
-        assert (bank.version(Account, "a"), bank.get(Account, "a").balance) == (2, 20)
+        assert (bank.version(Account, "a"), bank.get(Account, "a").balance) == (2, Decimal(20))
         bank.send(Deposit("a", ONE))
         assert versions(bank, "a") == [1, 2, 3]
     with app.run(open_again(), only=["commands"]) as bank:
@@ -99,7 +99,7 @@ def test_their_commands_are_known_however_long_ago_they_happened() -> None:
     prepare(log, command("a", "c1"), command("a", "c2"), deposited("a", 1, "c1"), deposited("a", 2, "c2"))
     with app.run(log, only=["commands"]) as bank:
         assert eventually(lambda: consumed(log))
-        assert (versions(bank, "a"), bank.get(Account, "a").balance) == ([1, 2], 20)
+        assert (versions(bank, "a"), bank.get(Account, "a").balance) == ([1, 2], Decimal(20))
 
 
 def test_a_command_of_a_process_found_among_them_is_known_for_ever() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from typing import TypeVar
 
 import pytest
 
@@ -24,6 +25,7 @@ from headwater.testing.waiting import eventually
 from tests.logs import OpenAgain, owned_by
 from tests.logs import open_again as open_again
 
+E = TypeVar("E", "OrderPlaced", "ParcelSent")
 BUGS: set[str] = set()
 
 
@@ -77,7 +79,7 @@ def billing(policy: FailurePolicy) -> hw.App:
         order_id: hw.Key[str]
         events: int = 0
 
-        @hw.on(OrderPlaced, key=lambda event, meta: wrong(event) or event.order_id)
+        @hw.on(OrderPlaced, key=lambda event, meta: unless_wrong(event).order_id)
         def placed(self, event: OrderPlaced) -> Bill:
             self.events += 1
             if event.customer.startswith("bug") and "reaction" in BUGS:
@@ -87,9 +89,10 @@ def billing(policy: FailurePolicy) -> hw.App:
     return hw.App("billing", aggregates=[Order, Invoice], processes=[Billing], partitions=2)
 
 
-def wrong(event: OrderPlaced | ParcelSent) -> None:
+def unless_wrong(event: E) -> E:
     if event.customer.startswith("bug") and "key" in BUGS:
         raise ZeroDivisionError(f"at {event.total}")
+    return event
 
 
 APP = billing(hw.dead_letter())
@@ -142,8 +145,9 @@ def no_bug() -> Iterator[None]:
 @pytest.fixture(params=["reaction", "key"])
 def bug(request: pytest.FixtureRequest) -> str:
     """Where the bug is: in the reaction (its owner meets it), or in the key function (the forwarder)."""
-    BUGS.add(request.param)
-    return request.param
+    where: str = request.param
+    BUGS.add(where)
+    return where
 
 
 @pytest.mark.parametrize("open_again", ["memory", pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
@@ -279,7 +283,7 @@ def test_a_topic_that_is_listened_to_later_may_have_more_partitions(bug: str) ->
         @hw.on(OrderPlaced)
         def placed(self, event: OrderPlaced) -> None: ...
 
-        @hw.on(ParcelSent, key=lambda event, meta: wrong(event) or event.parcel_id)
+        @hw.on(ParcelSent, key=lambda event, meta: unless_wrong(event).parcel_id)
         def sent(self, event: ParcelSent) -> None:
             if "reaction" in BUGS:
                 raise ZeroDivisionError
@@ -304,10 +308,14 @@ def test_what_may_pass_is_tried_again_and_not_set_aside(where: str) -> None:
             left[here] -= 1
             raise hw.Unavailable("what it asks for does not answer")
 
+    def key_of(event: OrderPlaced, meta: hw.Meta) -> str:
+        unavailable("key")
+        return event.order_id
+
     class Billing(hw.Process):
         order_id: hw.Key[str]
 
-        @hw.on(OrderPlaced, key=lambda event, meta: unavailable("key") or event.order_id)
+        @hw.on(OrderPlaced, key=key_of)
         def placed(self, event: OrderPlaced) -> Bill:
             unavailable("reaction")
             return Bill(event.order_id, event.total)
@@ -351,7 +359,7 @@ def test_an_event_that_comes_after_later_ones_of_another_order_is_reacted_to_onc
     class PerCustomer(hw.Process):
         customer: hw.Key[str]
 
-        @hw.on(OrderPlaced, key=lambda event, meta: wrong(event) or "all")
+        @hw.on(OrderPlaced, key=lambda event, meta: unless_wrong(event) and "all")
         def placed(self, event: OrderPlaced) -> Bill:
             return Bill(event.order_id, event.total)
 

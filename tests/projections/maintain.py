@@ -37,7 +37,7 @@ class Mortal:
 
     def __init__(self, store: Any, step: str = "", batch: str = "0") -> None:
         self._apply, self._step, self._left = store.apply, step, int(batch)
-        self._write_positions = postgres.write_positions
+        self._write_positions = vars(postgres)["write_positions"]
         store.apply = self.apply
         self._mark = Shelving._mark
         vars(shelving)["Shelving"]._mark = lambda shelving, *arguments: self.mark(shelving, *arguments)

@@ -70,7 +70,7 @@ class Journal(hw.Projection):
 
 
 def journal(reading: Reading) -> dict[str, list[str]]:
-    return {row.trade_id: row.words for row in reading.store.rows(reading.model.tables[0])}  # type: ignore[attr-defined] # of this class
+    return {row.trade_id: row.words for row in reading.store.rows(reading.model.tables[0])}
 
 
 def held(reading: Reading) -> list[HeldRecord]:

@@ -23,7 +23,7 @@ from headwater.readers import overlapping
 from headwater.readers.loop import ReadingLoop
 from headwater.readers.overlapping import Overlapping
 from headwater.stores.memory import MemoryStore
-from headwater.stores.port import Loading
+from headwater.stores.sqlite_loading import SqliteLoading
 from headwater.testing.waiting import eventually
 from tests.projections.trade import TOPIC, Paid, Placed, append, make_log, placed
 
@@ -67,7 +67,7 @@ class Server(MemoryStore):
         self.gate, self.waited = threading.Event(), 0
         self.then: Callable[[], None] = lambda: None
 
-    def apply(self, runner: str, start: Positions, to: Positions, work: Callable[[Loading], None]) -> None:
+    def apply(self, runner: str, start: Positions, to: Positions, work: Callable[[SqliteLoading], None]) -> None:
         if threading.current_thread().name.endswith("-works"):
             assert self.gate.wait(60)
             self.waited += 1
@@ -156,7 +156,7 @@ def test_a_batch_of_one_who_is_stale_is_not_written_nor_the_next_one(server: Ser
         assert len(server.rows(runner.model.tables[0])) == 3
     loop._forget()
     read_all(runner)
-    assert [row.words for row in server.rows(runner.model.tables[0])] == [["ann 10.00"]] * 20  # type: ignore[attr-defined]
+    assert [row.words for row in server.rows(runner.model.tables[0])] == [["ann 10.00"]] * 20
 
 
 def test_a_partition_is_lost_after_the_batch_under_way(server: Server) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -300,9 +300,10 @@ def test_ids_of_two_sources_are_two_and_numbers_are_counted_per_key() -> None:
 def test_declarations_that_mean_nothing_are_refused() -> None:
     with pytest.raises(Misuse, match=r"Copies: dedupe='id' is none of hw.by_id"):
 
-        class Copies(hw.Projection, dedupe="id"):  # type: ignore[arg-type] # on purpose
+        class Copies(hw.Projection, dedupe="id"):
             customer: hw.Key[str]
 
+    wrong: Callable[[], object]
     for wrong in (
         lambda: hw.by_hash("field"),
         lambda: hw.by_id(""),

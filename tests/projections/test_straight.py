@@ -84,14 +84,16 @@ def one_by_one(loading: Loading, model: ReadModel, calls: Sequence[Call]) -> Non
     fold(loading, model.tables, list(calls))
 
 
-def outcome(projection: type[hw.Projection], batches: Sequence[Sequence[CountEvent]], how: Folding) -> object:
+def outcome(
+    projection: type[hw.Projection], batches: Sequence[Sequence[CountEvent]], how: Folding
+) -> tuple[list[Any], tuple[int, str] | None]:
     """The rows, and where and why it stopped."""
     model = model_of(projection)
     [topic] = model.topics
     store: Store = open_store("memory://")
     store.open_tables(model.runner, model.tables)
-    encode: Any = topic._codec.encode  # type: ignore[attr-defined]
-    stopped: object = None
+    encode: Any = topic._codec.encode
+    stopped: tuple[int, str] | None = None
     for events in batches:
         records = [StoredRecord(TOPIC, 0, n, b"", encode(event), (), 0) for n, event in enumerate(events)]
         calls = topic.gather(records).calls
@@ -126,14 +128,15 @@ def test_a_row_that_cannot_be_made_stops_at_its_first_event(given: list[list[Cou
 
 def test_an_event_after_a_deletion_begins_anew() -> None:
     given = [Added("a", 1), Ended("a"), Added("a", 2), Added("b", 3)]
-    rows, stopped = outcome(Count, [given], straight)  # type: ignore[misc]
+    rows, stopped = outcome(Count, [given], straight)
     assert [(row.count_id, row.numbers) for row in rows] == [("a", [2]), ("b", [3])]
     assert stopped is None
 
 
 @pytest.mark.parametrize("how", [straight, one_by_one])
 def test_what_fails_is_told_with_its_record(how: Folding) -> None:
-    _, stopped = outcome(Count, [[Added("a", 1), Added("b", 2), Asked("b")]], how)  # type: ignore[misc]
+    _, stopped = outcome(Count, [[Added("a", 1), Added("b", 2), Asked("b")]], how)
+    assert stopped is not None
     offset, text = stopped
     assert offset == 2
     assert "Count.asked" in text

@@ -198,6 +198,7 @@ class Frozen:
     """The clock at NOW."""
 
     telemetry = KeptTelemetry()
+    tracing = None
 
     def now(self) -> datetime:
         return NOW

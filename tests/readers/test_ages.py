@@ -23,9 +23,9 @@ def test_many_looks_take_little_room_and_ages_stay_near() -> None:
     arrivals = Arrivals()
     for now_s in range(10 * LOOKS_KEPT):
         arrivals.note(P0, now_s + 1, float(now_s))
-    now_s = 10 * LOOKS_KEPT - 1.0
+    last_s = 10 * LOOKS_KEPT - 1.0
     for age_s in (1.0, 100.0, 15_000.0):
-        told_s, _ = arrivals.age_s(P0, int(now_s - age_s), now_s)
+        told_s, _ = arrivals.age_s(P0, int(last_s - age_s), last_s)
         assert 0.5 * age_s <= told_s <= age_s
     (ends, _) = arrivals._looks[P0]
     assert len(ends) <= LOOKS_KEPT

@@ -36,6 +36,7 @@ class Clock:
     """An environment whose time is moved by hand."""
 
     telemetry = KeptTelemetry()
+    tracing = None
 
     def __init__(self) -> None:
         self.s = 0.0

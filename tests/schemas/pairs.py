@@ -12,7 +12,7 @@ from headwater.schemas.derivation import SchemaKind
 from headwater.schemas.port import Schema
 
 PRIMITIVES = ["boolean", "int", "long", "float", "double", "string", "bytes"]
-LOGICAL = [
+LOGICAL: list[dict[str, Any]] = [
     {"type": "long", "logicalType": "timestamp-millis"},
     {"type": "long", "logicalType": "timestamp-micros"},
     {"type": "string", "logicalType": "uuid"},
@@ -32,7 +32,7 @@ DEFAULTS: dict[str, Any] = {
     "array": [],
     "map": {},
 }
-PLAIN = [
+PLAIN: list[dict[str, Any]] = [
     {"type": "string"},
     {"type": "integer"},
     {"type": "number"},

@@ -139,7 +139,7 @@ def test_a_schema_of_nothing_but_names_is_followed_no_further() -> None:
     shelf = Shelf()
     fields = [{"name": "f0", "type": {"type": "record", "name": "R0", "fields": [{"name": "x", "type": "null"}]}}]
     for level in range(1, 30):
-        inner = {"type": "record", "name": f"R{level}", "fields": []}
+        inner: dict[str, Any] = {"type": "record", "name": f"R{level}", "fields": []}
         inner["fields"] = [{"name": name, "type": f"R{level - 1}"} for name in "ab"]
         fields.append({"name": f"f{level}", "type": inner})
     schema = {"type": "record", "name": "OrderPlaced", "fields": fields}

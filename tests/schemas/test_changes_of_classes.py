@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -54,7 +54,9 @@ def changed(annotations: dict[str, object], **defaults: object) -> type[hw.Event
         plain_id: hw.Key[str]
 
     body = {"__annotations__": annotations, "__module__": __name__, **defaults}
-    return type(hw.Event)("Plain", (OtherFamily,), body)  # type: ignore[return-value]
+    metaclass: Any = type(hw.Event)
+    made: type[hw.Event] = metaclass("Plain", (OtherFamily,), body)
+    return made
 
 
 class RenamedFamily(hw.Event, entity="plain"):
@@ -67,8 +69,8 @@ class Renamed(RenamedFamily, name="Plain"):
     paid: Card | None = None
 
 
-SAME = {"size": int, "colour": Colour, "paid": Card | None}
-KEPT = {"colour": Colour.RED, "paid": None}
+SAME: dict[str, object] = {"size": int, "colour": Colour, "paid": Card | None}
+KEPT: dict[str, object] = {"colour": Colour.RED, "paid": None}
 CHANGES: dict[str, type[hw.Event]] = {
     "a field with a default": changed(SAME | {"note": str}, note="", **KEPT),
     "a field without one": changed({"note": str} | SAME, **KEPT),

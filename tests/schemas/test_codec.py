@@ -175,7 +175,7 @@ def test_avro_of_others_is_read_by_the_names_of_its_fields() -> None:
 
 def test_a_union_of_events_is_read_by_its_branch() -> None:
     shelf = Shelf()
-    delivered = {"type": "record", "name": "OrderDelivered", "fields": []}
+    delivered: dict[str, Any] = {"type": "record", "name": "OrderDelivered", "fields": []}
     delivered["fields"] = [
         {"name": "orderId", "type": "string"},
         {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},

@@ -20,7 +20,11 @@ from tests.schemas.pairs import pairs
 SEED = 20260
 
 
-def avro_schema(*fields: Any, **more: Any) -> Schema:
+Field = tuple[str, Any, dict[str, Any]]
+"""Name, type, and what else is said of a field."""
+
+
+def avro_schema(*fields: Field, **more: Any) -> Schema:
     named = [{"name": name, "type": kind, **extra} for name, kind, extra in fields]
     return Schema("avro", json.dumps({"type": "record", "name": "Placed", "fields": named, **more}))
 
@@ -37,7 +41,7 @@ def map_(values: Any) -> dict[str, Any]:
     return {"type": "map", "values": values}
 
 
-ONE = ("a", "long", {})
+ONE: Field = ("a", "long", {})
 ITEM = {"type": "record", "name": "Item", "fields": [{"name": "price", "type": "string"}]}
 PRICED = {"type": "record", "name": "Item", "fields": [{"name": "price", "type": "long"}]}
 COLOURS = {"type": "enum", "name": "Colour", "symbols": ["RED", "BLUE"]}
@@ -134,7 +138,7 @@ def test_many_records_that_contain_each_other_twice_are_compared_once_each() -> 
 
 def by_apache(reader: Schema, writer: Schema) -> bool:
     pair = avro.schema.parse(reader.text), avro.schema.parse(writer.text)
-    verdict = ReaderWriterCompatibilityChecker().get_compatibility(*pair)
+    verdict = ReaderWriterCompatibilityChecker().get_compatibility(*pair)  # type: ignore[no-untyped-call] # avro types some calls
     return verdict.compatibility is SchemaCompatibilityType.compatible
 
 

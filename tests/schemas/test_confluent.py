@@ -19,9 +19,10 @@ from headwater.schemas.registries.publishing import Published, ready, verdicts
 from headwater.schemas.registries.remembered import Remembered
 from headwater.testing.registry import RegistryServer
 from tests.schemas.front import front
-from tests.schemas.test_compatibility_avro import avro_schema
+from tests.schemas.test_compatibility_avro import Field, avro_schema
 
-A, B = ("a", "long", {}), ("b", "long", {"default": 0})
+A: Field = ("a", "long", {})
+B: Field = ("b", "long", {"default": 0})
 PLACED = "order-events/Placed.v1"
 
 

@@ -116,7 +116,7 @@ def test_what_their_serialisers_say_in_a_header_is_read(make: Callable[..., Any]
     theirs = SchemaRegistryClient.new_client({"url": "mock://"})
     text = schema_of(OrderPlaced, kind)  # type: ignore[arg-type] # one of the two
     arguments = (theirs, text) if make is AvroSerializer else (text, theirs)
-    headers: list[tuple[str, bytes]] = []
+    headers: list[tuple[str, Any]] = []
     context = SerializationContext("order-events", MessageField.VALUE, headers)
     said = {**THEIRS, "eventType": "OrderPlaced", "eventVersion": 1}
     body = make(*arguments, conf={"schema.id.serializer": header_schema_id_serializer})(said, context)

@@ -7,9 +7,10 @@ import pytest
 from headwater.errors import Misuse
 from headwater.schemas.compatibility import DEFAULT_LEVEL, LEVELS, Level, breaks, level_named
 from headwater.schemas.port import Schema
-from tests.schemas.test_compatibility_avro import avro_schema
+from tests.schemas.test_compatibility_avro import Field, avro_schema
 
-A, B = ("a", "long", {}), ("b", "long", {"default": 0})
+A: Field = ("a", "long", {})
+B: Field = ("b", "long", {"default": 0})
 TEXT_B = ("b", "string", {"default": ""})
 
 # The last revision can be read in both directions; the first one had another type under the same name.

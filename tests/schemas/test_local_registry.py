@@ -11,10 +11,11 @@ from headwater.errors import Misuse
 from headwater.schemas.identity import id_from
 from headwater.schemas.port import Schema, UnknownSchema
 from headwater.schemas.registries import Incompatible, Registry, open_registry
-from tests.schemas.test_compatibility_avro import avro_schema
+from tests.schemas.test_compatibility_avro import Field, avro_schema
 
 PLACED = "order-events/OrderPlaced.v1"
-A, B = ("a", "long", {}), ("b", "long", {"default": 0})
+A: Field = ("a", "long", {})
+B: Field = ("b", "long", {"default": 0})
 
 
 @pytest.fixture

@@ -12,10 +12,11 @@ from headwater.log.memory import MemoryLog
 from headwater.log.port import NewRecord
 from headwater.schemas.registries import Incompatible, open_registry
 from headwater.schemas.registries.log_topic import TOPIC, LogRegistry
-from tests.schemas.test_compatibility_avro import avro_schema
+from tests.schemas.test_compatibility_avro import Field, avro_schema
 
 PLACED = "order-events/Placed.v1"
-A, B = ("a", "long", {}), ("b", "long", {"default": 0})
+A: Field = ("a", "long", {})
+B: Field = ("b", "long", {"default": 0})
 TEXT_B = ("b", "string", {"default": ""})
 
 

@@ -17,9 +17,10 @@ from headwater.schemas.port import Schema, UnknownSchema
 from headwater.schemas.registries import Incompatible, Registry, open_registry
 from headwater.schemas.registries.publishing import Published, ready, register_all, verdicts
 from headwater.testing.registry import RegistryServer
-from tests.schemas.test_compatibility_avro import avro_schema
+from tests.schemas.test_compatibility_avro import Field, avro_schema
 
-A, B = ("a", "long", {}), ("b", "long", {"default": 0})
+A: Field = ("a", "long", {})
+B: Field = ("b", "long", {"default": 0})
 OBJECT = {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": False}
 
 

@@ -104,7 +104,8 @@ def listed() -> WareListed:
 
 if __name__ == "__main__":
     first = {"str": str | int, "int": int | str}[sys.argv[1]]  # what `typing` remembers of equal unions
-    assert list[Union[first, None]]  # noqa: UP007 -- as the field writes it
+    # Made now, of a variable, and written as the field writes it.
+    assert list[Union[first, None]]  # type: ignore[truthy-function,valid-type] # noqa: UP007 -- see above
     for cls in (WareListed, WareGone, hw.Reverted):
         print(schema_of(cls, "avro"))
         print(schema_of(cls, "json"))

@@ -270,7 +270,7 @@ def test_a_row_that_is_removed_and_made_again_meanwhile_is_read_again(store: Red
         other_commit(store, lambda loading: loading.delete(ACCOUNT, [("ann",)]))
         other_commit(store, lambda loading: loading.save(ACCOUNT, [Account("ann", Decimal(5))]))
 
-    meanwhile = {1: replace, 2: lambda: None}
+    meanwhile: dict[int, Callable[[], None]] = {1: replace, 2: lambda: None}
     store.apply("r", {P0: 1}, {P0: 2}, adding("ann", lambda attempt: meanwhile[attempt]()))
     assert store.rows(ACCOUNT) == [Account("ann", Decimal(6))]
 
@@ -282,7 +282,7 @@ def test_a_table_that_is_begun_again_meanwhile_is_read_again(store: RedisStore) 
         store.forget("r")
         store.open_tables("r", [ACCOUNT])
 
-    meanwhile = {1: begin_again, 2: lambda: None}
+    meanwhile: dict[int, Callable[[], None]] = {1: begin_again, 2: lambda: None}
     store.apply("r", {}, {}, adding("ann", lambda attempt: meanwhile[attempt]()))
     assert store.rows(ACCOUNT) == [Account("ann", Decimal(1))]
 

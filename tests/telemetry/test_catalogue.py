@@ -75,8 +75,8 @@ def test_the_rules_are_a_rules_file_about_metrics_that_there_are() -> None:
     assert len(set(names)) == len(names)
     for rule in group["rules"]:
         assert rule.keys() == {"alert", "expr", "for", "labels", "annotations"}
-        names = set(re.findall(r"headwater_[a-z_]+", rule["expr"]))
-        used = names - ALERTS.keys()
+        mentioned = set(re.findall(r"headwater_[a-z_]+", rule["expr"]))
+        used = mentioned - ALERTS.keys()
         assert used
         assert used <= METRICS.keys(), rule["alert"]
         assert re.fullmatch(r"[0-9]+[smh]", rule["for"])

@@ -53,7 +53,8 @@ def packed(family: type[Any], version: int = 1, **fields: Any) -> Any:
     defaults = {name: value[1] for name, value in fields.items() if isinstance(value, tuple)}
     types = {name: value[0] if isinstance(value, tuple) else value for name, value in fields.items()}
     body = {"__annotations__": types, "__module__": __name__, **defaults}
-    return type(family)("Packed", (family,), body, version=version)
+    metaclass: Any = type(family)
+    return metaclass("Packed", (family,), body, version=version)
 
 
 def refused(app: hw.App, directory: Path) -> str:
@@ -68,7 +69,7 @@ def lines(directory: Path, name: str) -> list[dict[str, Any]]:
 
 def test_every_version_that_was_published_reaches_the_newest(tmp_path: Path) -> None:
     golden(before.app, tmp_path)
-    by_hand = {
+    by_hand: dict[str, dict[str, object]] = {
         "InvoiceSent.2": {"customer": "ann", "amount": "1.5"},
         "InvoicePaid.1": {"amount": 5},
     }

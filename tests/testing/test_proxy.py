@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 
 import pytest
@@ -61,7 +61,7 @@ def error_bytes(error: int) -> bytes:
     return struct.pack(">h", error)
 
 
-ANSWERS = {
+ANSWERS: dict[str, tuple[Api, int, Callable[..., bytes]]] = {
     "EndTxn v1": (Api.END_TXN, 1, lambda *errors: bytes(4) + error_bytes(errors[0])),
     "EndTxn v3": (Api.END_TXN, 3, lambda *errors: b"\0" + bytes(4) + error_bytes(errors[0]) + WITH_A_TAG),
     "AddOffsetsToTxn v0": (Api.ADD_OFFSETS_TO_TXN, 0, lambda *errors: bytes(4) + error_bytes(errors[0])),

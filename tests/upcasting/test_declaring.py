@@ -34,7 +34,7 @@ def two(fields: dict[str, Any], meta: hw.Meta) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("mark", "function", "saying"),
     [
-        (lambda: hw.upcasts(dict, from_version=1), same, "give it a class of hw.Event"),  # type: ignore[type-var]
+        (lambda: hw.upcasts(dict, from_version=1), same, "give it a class of hw.Event"),  # type: ignore[arg-type] # on purpose
         (lambda: hw.upcasts(Lit, from_version=0), same, "a whole number from 1"),
         (lambda: hw.upcasts(LampEvent, from_version=1), same, "is a family; name the type that is gone"),
         (lambda: hw.upcasts(Lit, "Burnt", from_version=1), same, "has a name already"),

@@ -24,7 +24,7 @@ def test_the_page_runs() -> None:
     codec: JsonCodec[Any] = JsonCodec([family])
     placed = codec.decode(b'{"eventType":"OrderPlaced","orderId":"1","total":1250}')
     assert placed == names["OrderPlaced"]("1", Decimal("12.5"), "EUR")
-    read = [
+    read: list[Any] = [  # of the page's classes
         codec.decode(b'{"eventType":"%b","orderId":"1","total":2}' % kind) for kind in (b"OrderClosed", b"OrderViewed")
     ]
     assert [[one for _, one in parts_of(event)] for event in read] == [

@@ -58,7 +58,7 @@ class World(NamedTuple):
     app: hw.App
     event: type[hw.Event]
     aggregate: type[hw.Aggregate[Any]]
-    projections: list[type[hw.Projection]]
+    projections: list[type[Any]]
 
 
 def world(newest: int, views: str | None = None) -> World:

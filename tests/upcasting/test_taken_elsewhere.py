@@ -77,7 +77,7 @@ def test_lines_of_a_file_are_todays_events_and_are_imported_once_each(shop: hw.S
             done = list(other.send_many(reader.read(Line(number, raw)) for number, raw in enumerate(lines, 1)))
             assert all(isinstance(one, Receipt) and one.duplicate is repeated for one in done), done
         copied, first = other.get(Due, "a"), shop.get(Due, "a")
-        assert (copied.due, copied.shelf, copied.version) == (first.due, first.shelf, 3) == (10, "s1", 3)
+        assert (copied.due, copied.shelf, copied.version) == (first.due, first.shelf, 3) == (Decimal(10), "s1", 3)
 
 
 def test_a_test_is_made_of_todays_events_and_passes(shop: hw.Shop) -> None:

@@ -18,7 +18,7 @@ from headwater.views.sources import catalogue_of
 from headwater.views.texts import Text
 from tests.views import test_joins, test_joins_expiring, timed
 from tests.views.orders import CODEC, TOPIC, Item, OrderPlaced
-from tests.views.shopping import NOON, PARTITIONS, BuyerMoved, BuyerPaid, SaleMade, ms, written
+from tests.views.shopping import NOON, PARTITIONS, BuyerEvent, BuyerMoved, BuyerPaid, SaleEvent, SaleMade, ms, written
 
 BAD = b"{bad"
 
@@ -56,7 +56,8 @@ def sale_or_buyer(chance: random.Random) -> tuple[str, bytes, bytes]:
     buyer, amount = chance.choice(["ann", "bob", "eve"]), Decimal(chance.randrange(-20, 90)) / 10
     made = SaleMade(chance.choice("1234"), chance.choice([buyer, buyer, None]), amount, [])
     moved, paid = BuyerMoved(buyer, chance.choice(["N", "S", None])), BuyerPaid(buyer, amount)
-    topic, key, value = written(chance.choice([made, made, moved, paid]))
+    events: list[SaleEvent | BuyerEvent] = [made, made, moved, paid]
+    topic, key, value = written(chance.choice(events))
     assert value is not None
     return topic, key, value
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import duckdb
 import pytest
@@ -61,7 +62,7 @@ def test_a_statement_means_what_it_says(name: str, binder: Binder, session: duck
     assert got[1], "there is nothing to compare"
 
 
-def wanted(session: duckdb.DuckDBPyConnection, case: Case) -> tuple[list[tuple], list[tuple]]:
+def wanted(session: duckdb.DuckDBPyConnection, case: Case) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
     """What DuckDB says itself, of the events that take part."""
     types = ", ".join(f"'{one}'" for one in case.types)
     session.execute(f'CREATE TEMP VIEW taking_part AS SELECT * FROM "order-events" WHERE _type IN ({types})')

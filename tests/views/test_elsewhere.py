@@ -87,7 +87,7 @@ def test_what_is_kept_is_what_the_tables_hold(place: str, monkeypatch: pytest.Mo
     ]
     made = statements[0]
 
-    def content(file: ViewFile) -> list[object]:
+    def content(file: ViewFile) -> list[Any]:
         with file.aside() as connection:
             [(there,)] = connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 't 1'").fetchall()
             return connection.execute('FROM hw."t 1" ORDER BY ALL').fetchall() if there else ["no table"]

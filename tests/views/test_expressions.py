@@ -20,7 +20,8 @@ def read(written: str) -> str:
     sql = f"SELECT {written} AS x FROM r"
     (tree,) = ViewDialect().parser().parse(tokens_of(sql, ()), sql)
     assert tree is not None
-    return tree.expressions[0].this.sql("duckdb")
+    understood: str = tree.expressions[0].this.sql("duckdb")
+    return understood
 
 
 def test_an_expression_means_the_same_after_it_was_read() -> None:

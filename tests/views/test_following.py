@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import aclosing, closing
 from decimal import Decimal
 from itertools import pairwise
@@ -25,6 +25,7 @@ from headwater.views.changes import Known, Weighted, packed, position_text, posi
 from headwater.views.following import Follower, Places
 from tests.clocks import Ahead
 from tests.views.comparing import same
+from tests.views.ending import ending
 from tests.views.feeding import Fed, records_of
 from tests.views.orders import SEED, CancelOrder, Order, PlaceOrder, Summary, append, make_log
 from tests.views.shapes import SHAPES, Shape
@@ -75,7 +76,7 @@ def test_a_row_that_changes_goes_and_comes(both: tuple[hw.Shop, hw.Shop]) -> Non
     shop = both[0]
     for key, asked in zip(("123", "124"), both, strict=True):
         shop.query(ALL, into=Summary, after=shop.send(PlaceOrder(key, [Decimal("0.1")])))
-        with closing(asked.follow(f"{ALL} WHERE orderId >= ?", key, into=Summary)) as steps:
+        with ending(asked.follow(f"{ALL} WHERE orderId >= ?", key, into=Summary)) as steps:
             assert of(next(steps)) == {(key, Decimal("0.1")): 1}
             shop.send(PlaceOrder(key, [Decimal(2)]))
             step = next(steps)
@@ -89,7 +90,7 @@ def test_a_row_that_changes_goes_and_comes(both: tuple[hw.Shop, hw.Shop]) -> Non
 def test_who_is_slow_is_told_of_several_commits_in_one_step(both: tuple[hw.Shop, hw.Shop]) -> None:
     shop = both[0]
     for key, asked in zip(("slow", "slower"), both, strict=True):
-        with closing(asked.follow(f"{ALL} WHERE orderId = ?", key, into=Summary)) as steps:
+        with ending(asked.follow(f"{ALL} WHERE orderId = ?", key, into=Summary)) as steps:
             assert of(next(steps)) == {}
             for _ in range(3):
                 shop.query(ALL, into=Summary, after=shop.send(PlaceOrder(key, [Decimal(1)])))
@@ -99,7 +100,7 @@ def test_who_is_slow_is_told_of_several_commits_in_one_step(both: tuple[hw.Shop,
 def test_a_follower_that_goes_leaves_its_place(both: tuple[hw.Shop, hw.Shop], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following, "MOST_FOLLOWERS", 1)
     for asked in (*both, *both):
-        with closing(asked.follow(ALL, into=Summary, timeout_s=60)) as steps:
+        with ending(asked.follow(ALL, into=Summary, timeout_s=60)) as steps:
             next(steps)
 
 
@@ -114,9 +115,10 @@ def test_it_goes_on_when_another_process_has_the_views(app: hw.App, tmp_path: Pa
         with app.run(url) as shop:  # another one, as far as its socket and its state in memory go
             shop.send(PlaceOrder("123", [Decimal(2)]))
             position = until(steps, {("123", "3"): 1}, {("123", "1"): 1})
+            assert isinstance(steps, Generator)
             steps.close()
             shop.query(ALL, into=Summary, after=shop.send(PlaceOrder("7", [Decimal(7)])))
-            with closing(client.follow(ALL, into=Summary, since=position, timeout_s=60)) as steps:  # as another would
+            with ending(client.follow(ALL, into=Summary, since=position, timeout_s=60)) as steps:  # as another would
                 assert of(next(steps)) == {("7", Decimal(7)): 1}
 
 
@@ -124,19 +126,22 @@ def test_a_view_over_views_and_values_for_question_marks(both: tuple[hw.Shop, hw
     shop = both[0]
     shop.query(ALL, into=Summary, after=shop.send(PlaceOrder("big", [Decimal(7)])))
     for asked in both:
-        with closing(asked.follow("SELECT orders FROM sizes WHERE big = ?", True, into=int)) as steps:
+        with ending(asked.follow("SELECT orders FROM sizes WHERE big = ?", True, into=int)) as steps:
             assert [(one.row, one.weight) for one in next(steps).changes] == [(1, 1)]
 
 
 def test_an_asynchronous_follower(app: hw.App, tmp_path: Path) -> None:
     async def followed() -> list[dict[tuple[str, Decimal | None], int]]:
         found = []
-        async with app.run(f"sqlite:///{tmp_path / 'shop.db'}") as shop, aclosing(shop.follow(ALL, into=Summary)) as it:
-            async for step in it:
-                found.append(of(step))
-                if len(found) == 3:
-                    return found
-                await shop.send(PlaceOrder(str(len(found)), [Decimal(1)]))
+        async with app.run(f"sqlite:///{tmp_path / 'shop.db'}") as shop:
+            steps = shop.follow(ALL, into=Summary)
+            assert isinstance(steps, AsyncGenerator)
+            async with aclosing(steps):
+                async for step in steps:
+                    found.append(of(step))
+                    if len(found) == 3:
+                        return found
+                    await shop.send(PlaceOrder(str(len(found)), [Decimal(1)]))
         raise AssertionError("it ended")
 
     assert asyncio.run(followed()) == [{}, {("1", Decimal(1)): 1}, {("2", Decimal(1)): 1}]

@@ -29,10 +29,11 @@ from headwater.testing.conformance.log.waiting import eventually
 from headwater.views import decoding, merging, state
 from headwater.views.file import MEMORY, ViewFile
 from headwater.views.kept import Compiled
+from headwater.views.moments import Moment
 from headwater.views.nesting import leaves
 from headwater.views.plan import View
 from headwater.views.planning import plan_views
-from headwater.views.replaying import Moment, ends_of, replay
+from headwater.views.replaying import ends_of, replay
 from headwater.views.texts import Text
 from tests.views import feeding
 from tests.views.comparing import InDuckDB, check_seeds, compare, mutated, rare, refuse_survivor
@@ -311,7 +312,10 @@ class Oracle(InDuckDB):
                 self._places[event.name] = (record.partition, record.offset)
                 if isinstance(event, BuyerMoved):
                     self._insert("moves", [event.name, event.region, record.partition, record.offset, "BuyerMoved", at])
-                (buyer.moved if hasattr(event, "region") else buyer.paid)(event)
+                    buyer.moved(event)
+                else:
+                    assert isinstance(event, BuyerPaid)
+                    buyer.paid(event)
                 self._insert("versions", [buyer.id, buyer.region, buyer.credit, buyer.moves, at, record.offset])
                 continue
             assert isinstance(event, SaleEvent)
@@ -421,7 +425,7 @@ def test_a_mutant_planted_in_a_join_is_found(name: str, tmp_path: Path, monkeypa
         """Spoils the changes of a batch, or if the text is not in them, what is added and read."""
         found = compile_view(view, runner)
         spoilt = replace(found, changes=mutated(found.changes, text, instead))
-        return spoilt if spoilt != found else mutated(found, text, instead)  # type: ignore[no-any-return]
+        return spoilt if spoilt != found else mutated(found, text, instead)
 
     assert planted(plan_of(shape), "x") != compile_view(plan_of(shape), "x"), "it can be planted nowhere"
     monkeypatch.setattr(feeding, "compile_view", planted)

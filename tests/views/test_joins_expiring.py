@@ -190,14 +190,12 @@ def straggling(chance: random.Random) -> list[Record]:
     for number in range(chance.randrange(1, 60)):
         at = NOON + timedelta(minutes=number / 3 + chance.choice([0, 0, 0, 0.5, 1, 2, -1, -2, -3, -6]))
         buyer, amount = chance.choice(["ann", "bob"]), Decimal(chance.randrange(-20, 90)) / 10
-        event: SaleEvent | BuyerEvent = chance.choice(
-            [
-                SaleMade(chance.choice("123"), chance.choice([buyer, buyer, buyer, None]), amount, []),
-                BuyerMoved(buyer, chance.choice(["N", "S", None])),
-                BuyerPaid(buyer, amount),
-            ]
-        )
-        topic, key, value = written(event)
+        events: list[SaleEvent | BuyerEvent] = [
+            SaleMade(chance.choice("123"), chance.choice([buyer, buyer, buyer, None]), amount, []),
+            BuyerMoved(buyer, chance.choice(["N", "S", None])),
+            BuyerPaid(buyer, amount),
+        ]
+        topic, key, value = written(chance.choice(events))
         tp = TopicPartition(topic, chance.randrange(PARTITIONS[topic]))
         records.append(StoredRecord(topic, tp.partition, ends[tp], key, value, (), ms(at)))
         ends[tp] += 1

@@ -32,6 +32,7 @@ from headwater.views.texts import Text
 from tests.logs import log as log
 from tests.logs import open_again as open_again
 from tests.views.comparing import same
+from tests.views.ending import ending
 from tests.views.feeding import Fed, records_of
 from tests.views.orders import CODEC, SEED, TOPIC, Order, OrderEvent, PlaceOrder, Summary, make_log
 from tests.views.shapes import SHAPES, Shape
@@ -181,7 +182,7 @@ def test_a_question_about_what_is_kept(both: tuple[hw.Shop, hw.Shop]) -> None:
         bigs = asked.query("SELECT big FROM kept_sizes", into=bool, as_of=START + timedelta(days=2), most_replayed=0)
         assert bigs == [False]
         assert asked.estimate("SELECT big FROM kept_sizes", as_of=START) == hw.Estimate(0, ())
-        with closing(asked.follow("SELECT * FROM kept", into=Summary)) as steps:
+        with ending(asked.follow("SELECT * FROM kept", into=Summary)) as steps:
             position = next(steps).position
         past = asked.query("SELECT * FROM kept", into=Summary, as_of=position, most_replayed=0)
         assert len(past) == 2
@@ -201,7 +202,7 @@ def test_a_view_that_cannot_keep_what_it_was_is_refused(tmp_path: Path) -> None:
 
 def test_a_question_about_a_position(both: tuple[hw.Shop, hw.Shop]) -> None:
     shop, client = both
-    with closing(shop.follow("SELECT * FROM order_summary WHERE orderId = '7'", into=Summary)) as steps:
+    with ending(shop.follow("SELECT * FROM order_summary WHERE orderId = '7'", into=Summary)) as steps:
         before = next(steps).position
         shop.send(PlaceOrder("7", [Decimal(4)]))
         after = next(steps).position
@@ -243,7 +244,7 @@ def test_positions_and_times_on_every_log(log: Log, tmp_path: Path) -> None:
     with app.run(log, store=f"sqlite:///{tmp_path / 'models.db'}") as shop:
         for view in ("order_summary", "kept"):
             sql = f"SELECT * FROM {view} WHERE orderId = '{view}'"
-            with closing(shop.follow(sql, into=Summary, timeout_s=60)) as steps:
+            with ending(shop.follow(sql, into=Summary, timeout_s=60)) as steps:
                 next(steps)
                 shop.send(PlaceOrder(view, [Decimal(1)]))
                 first = next(steps).position
@@ -252,5 +253,8 @@ def test_positions_and_times_on_every_log(log: Log, tmp_path: Path) -> None:
             for moment, total in ((first, 1), (last, 3), (datetime.now(UTC) + timedelta(days=1), 3)):
                 found = shop.query(sql, into=Summary, as_of=moment, timeout_s=60)
                 assert found == [Summary(view, Decimal(total))]
-            with closing(shop.follow(sql, into=Summary, since=first, timeout_s=60)) as steps:
-                assert [(one.row.total, one.weight) for one in next(steps).changes] == [(1, -1), (3, 1)]
+            with ending(shop.follow(sql, into=Summary, since=first, timeout_s=60)) as steps:
+                assert [(one.row.total, one.weight) for one in next(steps).changes] == [
+                    (Decimal(1), -1),
+                    (Decimal(3), 1),
+                ]

@@ -68,8 +68,8 @@ def check(name: str, seed: int) -> None:
     )
     router = Router(view, TOPIC, log, PLAIN)
     with ExitStack() as opened:
-        for one in (oracle, router):
-            opened.enter_context(closing(one))
+        opened.enter_context(closing(oracle))
+        opened.enter_context(closing(router))
         router.open()
         files = [opened.enter_context(closing(Fed(tagged(view)))) for _ in range(FILES)]
         routed: dict[int, list[Record]] = {p: [] for p in range(log.topics([TOPIC])[TOPIC].partitions)}

@@ -21,7 +21,7 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TextIO
@@ -279,7 +279,7 @@ def _new_nodes(count: int, port: int | None) -> list[Node]:
     return [Node(number + 1, next(free) if port is None else port + number, next(free)) for number in range(count)]
 
 
-def free_ports() -> Iterator[int]:
+def free_ports() -> Generator[int, None, None]:
     """Ports that nobody uses now. Held until the caller is done with all, so that none comes twice; and no other
     process gets one of them here while this one lives, for a server takes its port some seconds later, and leaves it
     when it is started anew.

@@ -248,7 +248,7 @@ def work_off(findings: Findings, store: Store) -> None:
         for letter in letters:
             action: Action = "discard" if letter.row.stage == "decode" else "retry"
             asked.append(desk.ask(letter, action, who="user:test", reason="a test"))
-        wait_for(lambda: all(store.row(TABLES.audit, (one.id,)) for one in asked), "it is carried out")
+        wait_for(lambda: all(store.row(TABLES.audit, (one.id,)) is not None for one in asked), "it is carried out")
         return not letters and not store.rows(TABLES.held)
 
     wait_for(step, "nothing is held")

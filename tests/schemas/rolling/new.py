@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import headwater as hw
 
 
@@ -54,5 +56,5 @@ class Sum(hw.Projection):
 
 
 def app(directory: str) -> hw.App:
-    codecs = {"counter-events": "avro"}
+    codecs: dict[str, Literal["avro"]] = {"counter-events": "avro"}
     return hw.App("counters", aggregates=[Counter], projections=[Sum], partitions=4, schemas=directory, codecs=codecs)

@@ -102,7 +102,7 @@ def attempts(patience_s: float, what: str, pause_s: float = 0.01) -> Iterator[No
     raise AssertionError(f"within {patience_s:g} s it did not happen that {what}")
 
 
-def eventually(condition: Callable[[], T], patience_s: float, what: str) -> T:
+def eventually(condition: Callable[[], T | None], patience_s: float, what: str) -> T:
     """The first true answer of the condition."""
     for _ in attempts(patience_s, what):
         if answer := condition():
