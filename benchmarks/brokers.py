@@ -31,10 +31,13 @@ def values_in(bootstrap: str, topic: str) -> Iterator[bytes]:
     consumer.assign([TopicPartition(topic, partition, 0) for partition in range(count)])
     while count:
         for message in consumer.consume(10_000, 1.0):
-            if message.error() is None:
-                yield message.value()
-            elif message.error().code() == KafkaError._PARTITION_EOF:
+            error = message.error()
+            if error is None:
+                value = message.value()
+                assert value is not None, "no tombstone is written here"
+                yield value
+            elif error.code() == KafkaError._PARTITION_EOF:
                 count -= 1
             else:
-                raise KafkaException(message.error())
+                raise KafkaException(error)
     consumer.close()

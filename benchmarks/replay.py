@@ -116,7 +116,9 @@ def kafka_floor(bootstrap: str) -> Balances:
             if key is None:  # no event: a partition's end, or trouble
                 left -= is_end(message)
                 continue
-            event = decode(message.value())
+            value = message.value()
+            assert value is not None, "what has a key here is an event"
+            event = decode(value)
             state = get(key)
             if state is None:
                 state = states[key] = bare.Account(event.account_id)
@@ -157,7 +159,7 @@ def fill_kafka(bootstrap: str, count: int) -> None:
     for key, partition, value, headers in events(count):
         while True:
             try:
-                producer.produce(TOPIC, value, key, partition, headers=headers)
+                producer.produce(TOPIC, value, key, partition, headers=[*headers])
                 break
             except BufferError:
                 producer.poll(0.1)

@@ -94,8 +94,8 @@ def measure(asked: Options) -> Report:
         expected = write_orders(broker.bootstrap, events, orders)
 
         def streams(directory: Path, threads: int, exactly_once: bool) -> Totals:
-            options = {"threads": threads, "exactly_once": exactly_once}
-            return streams_totals(broker.bootstrap, TOPIC, events, directory, cache, **options)
+            places = broker.bootstrap, TOPIC, events, directory, cache
+            return streams_totals(*places, threads=threads, exactly_once=exactly_once)
 
         runs: dict[str, Run] = {
             "library": partial(library, broker.url, events),

@@ -59,7 +59,8 @@ def size_mb(place: str) -> float:
         with psycopg.connect(place.rpartition("#")[0]) as connection:
             relations = ("hw_view_pieces", "hw_view_objects", "hw_view_states")
             sizes = [connection.execute("SELECT pg_total_relation_size(%s)", [one]).fetchone() for one in relations]
-        return sum(one[0] for one in sizes if one is not None) / 1e6
+        size_bytes: int = sum(one[0] for one in sizes if one is not None)
+        return size_bytes / 1e6
     path = Path(place.removeprefix("sqlite:///").partition("#")[0])
     return sum(one.stat().st_size for one in path.parent.glob(f"{path.name}*")) / 1e6
 
