@@ -53,6 +53,7 @@ _SELECTS = {
     count: "SELECT key, value, sum FROM states WHERE key IN ({})".format(",".join("?" * count))
     for count in (16, 32, 64, 128, LOOKED_UP)
 }
+_SIZE = "page_count", "page_size"
 _UPSERT = "INSERT INTO states VALUES {} ON CONFLICT DO UPDATE SET value = excluded.value, sum = excluded.sum"
 
 
@@ -140,6 +141,15 @@ class Checkpoint:
         with self._guarded():
             for key, value, total in self._writer.execute("SELECT key, value, sum FROM states"):
                 yield key, _checked(key, value, total)
+
+    def all_within(self, limit_bytes: int) -> dict[bytes, bytes] | None:
+        """All keys and values, if the file has at most so many bytes. Raises: Unavailable: it cannot be read."""
+        with self._guarded(), self._reading:
+            pages, page_bytes = (self._reader.execute(f"PRAGMA {one}").fetchone()[0] for one in _SIZE)
+            if pages * page_bytes > limit_bytes:
+                return None
+            rows = self._reader.execute("SELECT key, value, sum FROM states").fetchall()
+            return {key: _checked(key, value, total) for key, value, total in rows}
 
     def take(self, rows: Mapping[bytes, bytes], position: int, marks: Marks) -> None:
         """Adds what came before a position. Raises: Unavailable: nothing was added."""

@@ -97,14 +97,15 @@ class InMemory:
 
 class Checkpoints:
     """Arguments: log; entity; count: of its partitions; schema: of its states; directory: where the log's local files
-    are; memory_bytes: for the states in memory, a quarter of it for those that are not saved yet; standby:
-    whether partitions that are not owned here are followed, too."""
+    are; memory_bytes: for the states in memory, a quarter of it for those that are not saved yet, and one for small
+    checkpoints; standby: whether partitions that are not owned here are followed, too."""
 
     def __init__(
         self, log: Log, entity: str, count: int, schema: str, directory: Path, *, memory_bytes: int, standby: bool
     ) -> None:
         self._log, self._topic, self._count, self._schema = log, state_topic(entity), count, schema
-        self._kept_bytes, self.live_bytes, self._standby = memory_bytes // 4, memory_bytes * 3 // 4, standby
+        self._kept_bytes, self.live_bytes, self._standby = memory_bytes // 4, memory_bytes // 2, standby
+        self._small_bytes = memory_bytes // 4 // count
         self._topic_id = log.topics([self._topic])[self._topic].id
         self._directory = directory / "states" / f"{self._topic}-{self._topic_id.replace('/', '_')}"
         self._open: dict[int, StatesOnDisk] = {}
@@ -126,6 +127,7 @@ class Checkpoints:
             self._reading = frozenset()  # their owner goes on alone: the reader is behind when they come back
             for partition in numbers:
                 self._open[partition].forget()
+                self._open[partition].hold()
             return {partition: self._open[partition] for partition in numbers}
 
     def release(self, partitions: Iterable[int]) -> None:
@@ -169,7 +171,7 @@ class Checkpoints:
             return
         begins, ends = self._log.begins(tps), self._log.ends(tps, committed=False)
         for tp in tps:
-            states = self._open[tp.partition] = StatesOnDisk(self._checkpoint(tp.partition))
+            states = self._open[tp.partition] = StatesOnDisk(self._checkpoint(tp.partition), self._small_bytes)
             if states.position and not begins[tp] <= states.position <= ends[tp]:
                 here = f"it covers {tp} to {states.position}, and that is {begins[tp]} to {ends[tp]}"
                 states.wipe(f"{here}: the topic was made anew, or has lost records")

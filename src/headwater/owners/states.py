@@ -21,6 +21,9 @@ from headwater.log.port import Record
 from headwater.owners.checkpoint import Checkpoint, Marks
 from headwater.owners.state_record import checked_covered
 
+ROW_BYTES = 200
+"""What a row in memory takes beside its bytes."""
+
 
 class States(Protocol):
     """`position`: every committed state record before it is here; `marks`: what they say of their partition; `bad`:
@@ -89,14 +92,22 @@ class StatesInMemory:
 
 class StatesOnDisk:
     """A checkpoint, and in memory what is not in it yet. `save` may be called from another thread than the rest.
-    `kept_bytes`: how much is in memory."""
+    `kept_bytes`: how much is in memory that is not saved.
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self._checkpoint = checkpoint
+    Of a small checkpoint the whole is in memory while its partition is owned (`hold`). A question to a file gives
+    Python's lock away, and where other threads are at work it takes 5 ms to have it back: for a batch of 1,700 commands
+    that was an eighth of its time.
+
+    Arguments: checkpoint; small_bytes: up to so much it is small.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, small_bytes: int) -> None:
+        self._checkpoint, self._small_bytes = checkpoint, small_bytes
         self.position, self.marks, self.bad = checkpoint.position, checkpoint.marks, None
         self.kept_bytes = 0
         self._kept: dict[bytes, bytes] = {}
         self._saving: dict[bytes, bytes] = {}
+        self._held: _Held | None = None
         self._lock = threading.Lock()
 
     bad: str | None
@@ -104,15 +115,20 @@ class StatesOnDisk:
     def get(self, key: bytes) -> bytes | None:
         with self._lock:
             value = self._kept.get(key) or self._saving.get(key)
+            if value is None and self._held is not None:
+                return self._held.values.get(key)
         return self._checkpoint.get(key) if value is None else value
 
     def get_all(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         found: dict[bytes, bytes] = {}
         with self._lock:
+            held = {} if self._held is None else self._held.values
             for key in keys:
-                value = self._kept.get(key) or self._saving.get(key)
+                value = self._kept.get(key) or self._saving.get(key) or held.get(key)
                 if value is not None:
                     found[key] = value
+            if self._held is not None:
+                return found
         # What is saved meanwhile is among those already.
         return self._checkpoint.get_all([key for key in keys if key not in found]) | found
 
@@ -138,6 +154,8 @@ class StatesOnDisk:
             rows, position, marks, bad = _read(records, position, self.marks)
             self._checkpoint.take(rows, position, marks)
             self.position, self.marks, self.bad = position, marks, bad
+            with self._lock:
+                self._hold(rows)
 
     def save(self) -> None:
         """Puts what was kept into the checkpoint. Raises: Unavailable. Whatever is raised, it is kept on: the next one
@@ -155,7 +173,24 @@ class StatesOnDisk:
                 self._saving, self.kept_bytes = {}, _size(self._kept)
             raise
         with self._lock:
+            self._hold(saving)
             self._saving, self.kept_bytes = {}, _size(self._kept)
+
+    def hold(self) -> None:
+        """Has the checkpoint in memory, if it is small. Raises: Unavailable: it cannot be read."""
+        rows = self._checkpoint.all_within(self._small_bytes)
+        with self._lock:
+            self._held = None
+            if rows is not None:
+                self._held = _Held()
+                self._hold(rows)
+
+    def _hold(self, rows: Mapping[bytes, bytes]) -> None:
+        """What was put into the checkpoint. The lock is held."""
+        if self._held is not None:
+            self._held.add(rows)
+            if self._held.taken_bytes > self._small_bytes:
+                self._held = None
 
     def forget(self) -> None:
         """What was kept and not saved: for a new owner, who reads it all."""
@@ -166,11 +201,28 @@ class StatesOnDisk:
     def wipe(self, why: str) -> None:
         """Begins anew."""
         self._checkpoint.wipe(why)
+        self._held = None
         self.forget()
         self.bad = None
 
     def close(self) -> None:
         self._checkpoint.close()
+
+
+class _Held:
+    """What a checkpoint holds. `taken_bytes`: how much memory that takes, about."""
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes] = {}
+        self.taken_bytes = 0
+
+    def add(self, rows: Mapping[bytes, bytes]) -> None:
+        values, taken_bytes = self.values, self.taken_bytes
+        for key, value in rows.items():
+            before = values.get(key)
+            taken_bytes += ROW_BYTES + len(key) + len(value) if before is None else len(value) - len(before)
+            values[key] = value
+        self.taken_bytes = taken_bytes
 
 
 def _size(records: dict[bytes, bytes]) -> int:
