@@ -18,7 +18,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -166,10 +166,10 @@ def wanted(number: int, expected: dict[int, int]) -> bytes | None:
     return None if batch is None else value_of(number, batch)
 
 
-def ask(target: object, *arguments: object) -> dict[str, float]:
+def ask(target: Callable[..., object], *arguments: object) -> dict[str, float]:
     """What a function sends from a process of its own."""
     inbox, outbox = _apart.Pipe(duplex=False)
-    process = _apart.Process(target=target, args=(*arguments, outbox))  # type: ignore[arg-type]
+    process = _apart.Process(target=target, args=(*arguments, outbox))
     process.start()
     outbox.close()
     found: dict[str, float] = inbox.recv()
@@ -196,7 +196,7 @@ def measure(asked: Options) -> Report:
     """Raises: Different."""
     rounds, entities, kills = (1, 100_000, 2) if asked.quick else (1, 1_000_000, 10)
     sides = [Side(name) for name in STORES]
-    take_turns(rounds, [lambda index, side=side: turn(side, entities, kills, index + 1) for side in sides])  # type: ignore[misc]
+    take_turns(rounds, [lambda index, side=side: turn(side, entities, kills, index + 1) for side in sides])  # type: ignore[misc] # mypy infers no lambda with a default
     report = Report("checkpoints", {})
     for side in sides:
         for figure, samples in side.measured.items():

@@ -168,7 +168,7 @@ def measure(asked: Options) -> Report:
     theirs = Side("eventsourcing", lambda directory: package(directory, cached=False))
     cached = Side("eventsourcing_cached", lambda directory: package(directory, cached=True))
     sides = [ours, theirs] if asked.quick else [ours, theirs, cached]
-    take_turns(rounds, [lambda index, side=side: side.turn(index, count) for side in sides])  # type: ignore[misc]
+    take_turns(rounds, [lambda index, side=side: side.turn(index, count) for side in sides])  # type: ignore[misc] # mypy infers no lambda with a default
     report = Report("embedded", TARGETS, QUOTED)
     for side in sides:
         report.figure(f"{side.name}_one_caller_per_s", side.one)

@@ -204,7 +204,7 @@ def compare(
     """Both sides in turns. Raises: Different."""
     with app.connect(url, store="memory://") as shop:
         sides = [Side("library", lambda: balances_of(shop.replay(Account).values())), Side("floor", by_hand)]
-        take_turns(rounds, [lambda index, side=side: side.turn(count, right) for side in sides])  # type: ignore[misc]
+        take_turns(rounds, [lambda index, side=side: side.turn(count, right) for side in sides])  # type: ignore[misc] # mypy infers no lambda with a default
     return sides
 
 

@@ -263,7 +263,7 @@ def compare(kind: Kind, given: Given, rounds: int, report: Report) -> None:
         ),
         Side(f"{kind.name}_floor", kind, kind.tables, lambda store: kind.floor(given.file, store)),
     ]
-    take_turns(rounds + 1, [lambda index, side=side: side.turn(given, counts=index > 0) for side in sides])  # type: ignore[misc]
+    take_turns(rounds + 1, [lambda index, side=side: side.turn(given, counts=index > 0) for side in sides])  # type: ignore[misc] # mypy infers no lambda with a default
     for side in sides:
         report.figure(f"{side.name}_events_per_s", side.rates)
     report.ratio_of_rounds(f"{kind.name}_vs_floor", sides[0].rates, sides[1].rates)

@@ -221,7 +221,7 @@ def test_what_became_of_a_command(bank: hw.Shop) -> None:
 
 def test_what_is_no_command_is_refused_before_it_travels(bank: hw.Shop) -> None:
     with pytest.raises(hw.Misuse, match="send takes a command, not Opened"):
-        bank.send(Opened("a", "ann"))  # type: ignore[arg-type]
+        bank.send(Opened("a", "ann"))  # type: ignore[arg-type] # on purpose
     with pytest.raises(hw.Misuse, match="time must be aware"):
         bank.send(Deposit("a", TEN), time=datetime(1997, 12, 25))
 

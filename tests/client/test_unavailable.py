@@ -184,7 +184,7 @@ def test_after_its_end_a_log_that_was_given_is_still_open() -> None:
 
 def test_parts_that_there_are_not() -> None:
     with pytest.raises(hw.Misuse, match=r"only=\['orders'\]: the parts are commands, projections, views, processes"):
-        app.run("memory://", only=["commands", "orders"])  # type: ignore[list-item]
+        app.run("memory://", only=["commands", "orders"])  # type: ignore[list-item] # on purpose
 
 
 def test_a_shop_that_has_ended_says_so() -> None:

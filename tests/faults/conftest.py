@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,8 +69,13 @@ def open_log(network: Network, tmp_path: Path) -> Iterator[OpenLog]:
     with ExitStack() as opened:
 
         def open_(**options: float | str) -> KafkaLog:
-            limits = {"answer_timeout_s": 20.0, "session_timeout_s": 30.0, "transaction_timeout_s": 30.0, **options}
-            log = KafkaLog(network.cluster.bootstrap, index_directory=tmp_path, **limits)  # type: ignore[arg-type]
+            limits: dict[str, Any] = {
+                "answer_timeout_s": 20.0,
+                "session_timeout_s": 30.0,
+                "transaction_timeout_s": 30.0,
+                **options,
+            }
+            log = KafkaLog(network.cluster.bootstrap, index_directory=tmp_path, **limits)
             return opened.enter_context(closing(log))
 
         yield open_

@@ -225,7 +225,7 @@ def unanswered(open_log: OpenLog, proxy: Proxy, lost: str, guess: float | None =
     def attempt() -> Unanswered | None:
         topic, writer = make_topic(patient), hurried.writer(fresh("unanswered"))
         if guess is not None:
-            writer._outcome = Guess(guess)  # type: ignore[assignment]
+            writer._outcome = Guess(guess)  # type: ignore[assignment] # all that is asked of it
         lose = proxy.keep_request if lost == "request" else proxy.drop_answer
         losing = lose(Api.END_TXN, client=writer._turns[0].id, times=100)
         told = "committed"

@@ -7,6 +7,7 @@ replies are led by the other one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
 
@@ -42,12 +43,12 @@ class HastyLog(PrefixedLog):
 
     without: frozenset[str] = frozenset()
 
-    def settle(self, group: str, partitions: object) -> None:
+    def settle(self, group: str, partitions: Sequence[TopicPartition]) -> None:
         if "settling" not in self.without:
-            super().settle(group, partitions)  # type: ignore[arg-type]
+            super().settle(group, partitions)
 
-    def ends(self, partitions: object, *, committed: bool = True) -> dict[TopicPartition, int]:
-        return super().ends(partitions, committed=committed or "marks" in self.without)  # type: ignore[arg-type]
+    def ends(self, partitions: Sequence[TopicPartition], *, committed: bool = True) -> dict[TopicPartition, int]:
+        return super().ends(partitions, committed=committed or "marks" in self.without)
 
 
 class Bequest:

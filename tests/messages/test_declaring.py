@@ -61,7 +61,7 @@ def test_classes_made_in_functions_may_name_each_other_in_text_annotations() -> 
 
     assert Whole([Part(1)], [Whole([])]).inner[0].parts == []
     with pytest.raises(Misuse, match=re.escape("Whole.parts[0] is 1 (int), not Part")):
-        Whole([1])  # type: ignore[list-item]
+        Whole([1])  # type: ignore[list-item] # on purpose
 
 
 class Early(hw.Value):
@@ -86,7 +86,7 @@ class Later(hw.Value):
 def test_a_class_may_name_one_that_comes_later_in_its_module() -> None:
     codec = hw.JsonCodec([EarlyFamily])
     with pytest.raises(Misuse, match=re.escape("Early.later[0] is 3 (int), not Later")):
-        Early([3])  # type: ignore[list-item]
+        Early([3])  # type: ignore[list-item] # on purpose
     naive = b'{"eventType":"EarlyEvent","eventVersion":1,"id":"1","early":{"later":[{"at":"2024-04-10T10:30:00"}]}}'
     answer = codec.decode(naive)
     assert isinstance(answer, hw.Unreadable)
@@ -95,7 +95,7 @@ def test_a_class_may_name_one_that_comes_later_in_its_module() -> None:
 
 def test_a_name_that_is_never_defined_is_named_when_the_first_message_is_made() -> None:
     class Part(hw.Value):
-        size: Unheard  # type: ignore[name-defined]  # noqa: F821
+        size: Unheard  # type: ignore[name-defined] # on purpose  # noqa: F821 -- on purpose
 
     with pytest.raises(Misuse, match=r"Part\.size: a name in 'Unheard' is not defined"):
         Part(1)
@@ -129,7 +129,7 @@ def test_a_state_is_checked_on_demand() -> None:
 
     account = Account()
     hw.check(account)
-    account.balance = 1.5  # type: ignore[assignment]
+    account.balance = 1.5  # type: ignore[assignment] # on purpose
     with pytest.raises(Misuse, match=re.escape("Account.balance is 1.5 (float), not a finite Decimal")):
         hw.check(account)
 
@@ -246,7 +246,7 @@ def test_a_version_below_one_is_refused(version: Any) -> None:
 def test_a_misspelt_word_in_the_class_statement_is_refused() -> None:
     with refused("Bad: entitty= means nothing here: there are entity=, name="):
 
-        class Bad(hw.Event, entitty="order"):  # type: ignore[call-arg,unused-ignore]
+        class Bad(hw.Event, entitty="order"):  # type: ignore[call-arg,unused-ignore] # on purpose
             pass
 
 
@@ -260,7 +260,7 @@ def test_a_required_field_after_an_optional_one_is_refused() -> None:
 
         class Bad(hw.Value):
             a: int = 1
-            b: int  # type: ignore[misc]
+            b: int  # type: ignore[misc] # on purpose
 
 
 def test_two_fields_of_one_wire_name_are_refused() -> None:
@@ -277,7 +277,7 @@ def test_a_field_shadowed_by_a_method_is_refused() -> None:
         class Order(hw.State):
             placed: bool = False
 
-            def placed(self) -> None:  # type: ignore[no-redef]  # noqa: F811
+            def placed(self) -> None:  # type: ignore[no-redef] # on purpose  # noqa: F811 -- on purpose
                 pass
 
 
@@ -285,7 +285,7 @@ def test_an_inherited_field_shadowed_by_a_method_is_refused() -> None:
     with refused("Bad.order_id is a field and a method of the same name"):
 
         class Bad(OrderEvent):
-            @property  # type: ignore[misc]
+            @property  # type: ignore[misc] # on purpose
             def order_id(self) -> str:
                 return ""
 

@@ -395,7 +395,7 @@ def test_one_bad_value_leaves_its_neighbours_readable() -> None:
 
 def test_a_codec_refuses_a_message_of_another_class() -> None:
     with pytest.raises(Misuse, match=r"CountedUp is not one of this codec's classes: OrderPlaced"):
-        EVENTS.encode(CountedUp(1, 1), TIME)  # type: ignore[arg-type]
+        EVENTS.encode(CountedUp(1, 1), TIME)  # type: ignore[arg-type] # on purpose
 
 
 def test_a_codec_refuses_a_time_without_zone() -> None:
@@ -405,7 +405,7 @@ def test_a_codec_refuses_a_time_without_zone() -> None:
 
 def test_a_codec_takes_messages_of_one_kind_only() -> None:
     with pytest.raises(Misuse, match="all of one kind, not command, event"):
-        hw.JsonCodec([OrderPlaced, PlaceOrder])  # type: ignore[arg-type]
+        hw.JsonCodec([OrderPlaced, PlaceOrder])  # type: ignore[arg-type] # on purpose
     with pytest.raises(Misuse, match="not none"):
         hw.JsonCodec([])
 

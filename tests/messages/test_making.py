@@ -135,7 +135,7 @@ def test_what_fits_is_taken_and_comes_back_equal(field: str, value: Any) -> None
 
 def test_messages_are_frozen() -> None:
     with pytest.raises(AttributeError):
-        ITEM.sku = "other"  # type: ignore[misc]
+        ITEM.sku = "other"  # type: ignore[misc] # on purpose
 
 
 @pytest.mark.parametrize("zone", [timezone(timedelta(hours=2)), ZoneInfo("Europe/Berlin")])

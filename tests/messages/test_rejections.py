@@ -75,9 +75,9 @@ def test_on_the_wire_it_is_readable() -> None:
 
 def test_fields_are_checked_as_a_values() -> None:
     with pytest.raises(Misuse, match=re.escape("Overdrawn.balance is 3 (int), not a finite Decimal")):
-        Overdrawn(balance=3)  # type: ignore[arg-type]
+        Overdrawn(balance=3)  # type: ignore[arg-type] # on purpose
     with pytest.raises(TypeError):
-        Overdrawn()  # type: ignore[call-arg]
+        Overdrawn()  # type: ignore[call-arg] # on purpose
 
 
 def test_an_unknown_refusal_keeps_its_name_and_text() -> None:

@@ -219,7 +219,7 @@ def leave_held(one: Rebuilding) -> Callable[[Progress], None]:
     """Ends a builder as a kill does: it says nothing more."""
 
     def tell(progress: Progress) -> None:
-        one._lease.change = lambda change: None  # type: ignore[method-assign]
+        one._lease.change = lambda change: None  # type: ignore[method-assign] # it is killed
         raise SystemExit
 
     return tell
@@ -608,7 +608,7 @@ def test_tables_of_a_group_are_exchanged_together() -> None:
     reading = Reading(log, Closed, Opened)
     reading.read()
     for table in (Closed, Opened):
-        reading.store.apply("an operator", {}, {}, lambda loading, t=table: loading.delete(table_of(t), [("t1",)]))  # type: ignore[misc]
+        reading.store.apply("an operator", {}, {}, lambda loading, t=table: loading.delete(table_of(t), [("t1",)]))  # type: ignore[misc] # mypy infers no lambda with a default
     one = rebuilding(reading)
     build(one)
     assert {compared.table: compared.only_new for compared in one.compare()} == {"closed": 1, "opened": 1}
@@ -638,7 +638,7 @@ def test_a_version_that_its_own_processes_maintain_is_not_dropped() -> None:
     old.runner.close()
     one.drop()
     with pytest.raises(Unavailable, match="no table counted version 1"):
-        old.store.scan("counted", 1)  # type: ignore[attr-defined]
+        old.store.scan("counted", 1)  # type: ignore[attr-defined] # of a store that exchanges tables
 
 
 def test_what_was_seen_moves_with_the_rows_also_of_a_version_that_never_ran() -> None:

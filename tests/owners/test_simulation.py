@@ -94,7 +94,7 @@ def test_accounts_are_what_the_model_says(way: str) -> None:
     with app.connect(log) as reader:
         for account, balance in model.balances.items():
             count = model.versions[account]
-            history = eventually(lambda account=account, count=count: _all(reader, account, count))  # type: ignore[misc]
+            history = eventually(lambda account=account, count=count: _all(reader, account, count))  # type: ignore[misc] # mypy infers no lambda with a default
             assert (
                 sum(getattr(one.event, "amount", 0) * (1 if one.meta.type == "Deposited" else -1) for one in history)
                 == balance

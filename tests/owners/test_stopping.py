@@ -110,9 +110,10 @@ def test_commands_before_the_bad_record_are_carried_out_and_those_behind_it_wait
     running = app.run(open_again(), only=["commands"])
     with running as bank:
         assert eventually(lambda: len(bank.history(Account, HERE)) == 2)
-        assert running.services is not None
-        assert eventually(lambda: running.services.owners["account"].failures)  # type: ignore[union-attr]
-        [status] = running.services.statuses
+        services = running.services
+        assert services is not None
+        assert eventually(lambda: services.owners["account"].failures)
+        [status] = services.statuses
         batches = eventually(lambda: status.batches if status.stopped else 0)
         place = TopicPartition("account-commands", 0)
         log.append([NewRecord("account-commands", 0, HERE.encode(), VALUE, headers_of(ce_id=b"behind"))])

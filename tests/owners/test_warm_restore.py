@@ -245,10 +245,11 @@ def test_a_standby_has_only_the_rest_to_read_when_it_takes_over(on_machine: OnMa
 
 
 def test_two_processes_on_one_machine_do_not_write_one_file(log: Log) -> None:
-    assert log.cache is not None
+    cache = log.cache
+    assert cache is not None
     with app.run(log, only=["commands"]) as bank, app.run(log, only=["commands"], standby=True):
         deposit_everywhere(bank, 2)
-        eventually(lambda: list(log.cache.rglob("states/*/?-1.db")))  # type: ignore[union-attr]
+        eventually(lambda: list(cache.rglob("states/*/?-1.db")))
         assert [bank.version(Account, key) for key in KEYS] == [2] * len(KEYS)
 
 

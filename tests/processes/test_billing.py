@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -24,11 +24,11 @@ from tests.orders import Payment, PlaceOrder, app
 HERE = Path(__file__).resolve().parents[2]
 
 
-def until(condition: object, timeout_s: float = 60.0) -> None:
+def until(condition: Callable[..., object], timeout_s: float = 60.0) -> None:
     """Waits for a condition with a deadline."""
     pause = threading.Event()
     waited = 0.0
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert waited < timeout_s, "the condition did not become true in time"
         pause.wait(0.01)
         waited += 0.01

@@ -98,7 +98,7 @@ def test_killed_anywhere_rows_are_the_fold_of_the_prefix_at_the_position(
         append(log, trades(3_000))  # however far it comes before it is killed, there is more for the next one
         with maintaining(tmp_path, url, "OpenTrade") as child:
             target = before + chance.randrange(50, 2000)
-            eventually(lambda t=target: sum(store.positions(model.runner).values()) >= t, saying="it goes on")  # type: ignore[misc]
+            eventually(lambda t=target: sum(store.positions(model.runner).values()) >= t, saying="it goes on")  # type: ignore[misc] # mypy infers no lambda with a default
             child.kill()
             child.wait(60)
         now = refuse_difference(log, store, model.runner)

@@ -227,7 +227,7 @@ def test_a_copy_of_a_dead_letter_is_left_out_too(store: Store) -> None:
     assert store.rows(reading.model.tables[0]) == []
     repaired = True
     assert [one.step for one in ask(reading, letters(reading), "retry")] == ["retried"]
-    assert [getattr(row, "trades") for row in store.rows(reading.model.tables[0])] == [["t1", "t2", "t3"]]  # noqa: B009
+    assert [row.trades for row in store.rows(reading.model.tables[0])] == [["t1", "t2", "t3"]]
 
 
 def test_another_runner_takes_over_what_was_seen(store: Store) -> None:

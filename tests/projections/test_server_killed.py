@@ -71,7 +71,7 @@ def test_a_server_that_is_killed_and_comes_back_loses_and_repeats_nothing(
         for _ in range(3):
             append(log, trades(2_000))  # however far it has come, there is more
             target = reached + chance.randrange(50, 1000)
-            eventually(lambda t=target: sum(loop.status.reached.values()) >= t, "it goes on")  # type: ignore[misc]
+            eventually(lambda t=target: sum(loop.status.reached.values()) >= t, "it goes on")  # type: ignore[misc] # mypy infers no lambda with a default
             server.kill()
             eventually(lambda: loop.status.state == "retrying", "it waits for the server")
             assert "127.0.0.1" in (loop.status.last_failure or "")
@@ -97,10 +97,10 @@ def test_what_moves_no_position_is_on_the_disk_when_it_is_committed(server: Post
         store.apply(runner, {}, {tp: 5}, lambda loading: None)
         for number in range(3):
             line = Audit(str(number), now, TOPIC, 0, 1, "retried", "user:ann", "", "", "", "")
-            store.apply(runner, {tp: 5}, {tp: 5}, lambda loading, line=line: loading.save(tables.audit, [line]))  # type: ignore[misc]
+            store.apply(runner, {tp: 5}, {tp: 5}, lambda loading, line=line: loading.save(tables.audit, [line]))  # type: ignore[misc] # mypy infers no lambda with a default
             server.kill()
             server.start()
-            eventually(lambda n=number: found_in(store, tables.audit) == n + 1, f"line {number} is there")  # type: ignore[misc]
+            eventually(lambda n=number: found_in(store, tables.audit) == n + 1, f"line {number} is there")  # type: ignore[misc] # mypy infers no lambda with a default
 
 
 def positions_in(store: Store, runner: str) -> Positions:

@@ -178,7 +178,7 @@ def test_a_store_without_such_transactions_says_so(redis_url: str) -> None:
 def test_a_rebuild_would_write_again_and_is_refused() -> None:
     log = make_log()
     reading = Reading(log, Copied, store=MemoryStore())
-    rebuilding = Rebuilding(reading.model, reading.store, log, "somebody", SYSTEM)  # type: ignore[arg-type]
+    rebuilding = Rebuilding(reading.model, reading.store, log, "somebody", SYSTEM)  # type: ignore[arg-type] # it asks nobody
     with pytest.raises(Misuse, match=r"write beside its rows \(hw\.Sink\)"):
         rebuilding.build(lambda progress: None, threading.Event())
 

@@ -98,7 +98,7 @@ def outcome(
         records = [StoredRecord(TOPIC, 0, n, b"", encode(event), (), 0) for n, event in enumerate(events)]
         calls = topic.gather(records).calls
         try:
-            store.apply(model.runner, {}, {}, lambda loading, calls=calls: how(loading, model, calls))  # type: ignore[misc]
+            store.apply(model.runner, {}, {}, lambda loading, calls=calls: how(loading, model, calls))  # type: ignore[misc] # mypy infers no lambda with a default
         except Stopped as error:
             stopped = error.record.offset, str(error)
             break

@@ -234,7 +234,7 @@ def test_names_of_63_characters_keep_their_versions_apart(store: PostgresStore) 
     for table in (first, second):
         store.open_tables(f"r{table.version}", [table])
         row = [Account("ann", Decimal(table.version))]
-        store.apply(f"r{table.version}", {}, {P0: 1}, lambda loading, t=table, row=row: loading.save(t, row))  # type: ignore[misc]
+        store.apply(f"r{table.version}", {}, {P0: 1}, lambda loading, t=table, row=row: loading.save(t, row))  # type: ignore[misc] # mypy infers no lambda with a default
     assert store.rows(first) == [Account("ann", Decimal(1))]
     assert list(store.query(f"SELECT total FROM {name}")) == [(1,)]
     store.switch(Switch("r2", "", [], {name: 2}, frozenset()), lambda loading: None)

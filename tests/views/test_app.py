@@ -105,4 +105,4 @@ class TestInOneFile:
 
 def test_views_are_a_pattern_of_files_and_no_list() -> None:
     with pytest.raises(Misuse, match=r"views=\['orders.sql'\]: give a pattern of files of SQL, such as 'views/\*.sql'"):
-        hw.App("shop", views=["orders.sql"])  # type: ignore[arg-type]
+        hw.App("shop", views=["orders.sql"])  # type: ignore[arg-type] # on purpose

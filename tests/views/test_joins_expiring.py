@@ -392,7 +392,8 @@ def test_a_mutant_planted_in_a_join_with_a_grace_is_found(
     compile_view = state.compile_view
 
     def planted(view: View, runner: str) -> Compiled:
-        return mutated(compile_view(view, runner), text, instead)  # type: ignore[no-any-return]
+        compiled: Compiled = mutated(compile_view(view, runner), text, instead)
+        return compiled
 
     assert planted(plan_of(shape), "x") != compile_view(plan_of(shape), "x"), "it can be planted nowhere"
     monkeypatch.setattr(feeding, "compile_view", planted)
@@ -400,5 +401,5 @@ def test_a_mutant_planted_in_a_join_with_a_grace_is_found(
 
 
 if __name__ == "__main__":
-    merging.Growth.enough, decoding.FEW = True, 3  # type: ignore[assignment, method-assign]
+    merging.Growth.enough, decoding.FEW = True, 3  # type: ignore[assignment, method-assign] # grown enough at any time
     check_seeds({one.name: one for one in SHAPES}, check, int(sys.argv[1]))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -135,9 +136,9 @@ def again(v: Fed, row: HeldRecord) -> None:
     [tp] = {row.tp}
     edited = msgspec.structs.replace(row, value=CODEC.encode(placed("1", "1")))
 
-    def settle(loading: object, parking: object) -> None:
-        if not parking.rows:  # type: ignore[attr-defined]
-            loading.delete(v.held, [(row.topic, row.partition, row.record_offset)])  # type: ignore[attr-defined]
+    def settle(loading: Any, parking: Any) -> None:
+        if not parking.rows:
+            loading.delete(v.held, [(row.topic, row.partition, row.record_offset)])
 
     v.applying.again({tp: v.positions[tp]}, [edited], settle)
 

@@ -127,7 +127,8 @@ def test_a_planted_mutant_is_found(name: str, tmp_path: Path, monkeypatch: pytes
     compile_view = state.compile_view
 
     def planted(view: View, runner: str) -> Compiled:
-        return mutated(compile_view(view, runner), text, instead)  # type: ignore[no-any-return]
+        compiled: Compiled = mutated(compile_view(view, runner), text, instead)
+        return compiled
 
     shapes = [one for one in SHAPES if planted(plan_of(one), "x") != compile_view(plan_of(one), "x")]
     assert shapes, "it can be planted nowhere"

@@ -163,7 +163,7 @@ def app_of(quantity: type) -> hw.App:
     """The same events, read with another type of a field."""
 
     class Item(hw.Value):
-        quantity: quantity  # type: ignore[valid-type]
+        quantity: quantity  # type: ignore[valid-type] # given when it runs
 
     class OrderEvent(hw.Event, entity="order"):
         order_id: hw.Key[str]

@@ -135,7 +135,9 @@ class Owners:
             one.kill()
 
     def _start(self, number: int) -> OwnerProcess:
-        parts: list[Part] = ["commands", "processes", *(["projections"] if number == 0 else [])]  # type: ignore[list-item]
+        parts: list[Part] = ["commands", "processes"]
+        if number == 0:
+            parts.append("projections")
         return OwnerProcess(number, [self._url, self._store, *parts], self._directory / f"owner-{number}.log")
 
     def _look_at(self, one: OwnerProcess) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -62,8 +62,8 @@ class Scene:
             file.write(self.log[-1] + "\n")
 
     def open_log(self) -> KafkaLog:
-        options = dict(pair.split("=") for pair in LIMITS.split("&"))
-        return KafkaLog(self.cluster.bootstrap, index_directory=self.directory / "index", **options)  # type: ignore[arg-type]
+        options: dict[str, Any] = dict(pair.split("=") for pair in LIMITS.split("&"))
+        return KafkaLog(self.cluster.bootstrap, index_directory=self.directory / "index", **options)
 
     # --- who is who
 
