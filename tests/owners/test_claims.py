@@ -19,7 +19,7 @@ BINDING = Binding("log", "topic", 0, 3, "new")
 
 
 def opened(path: Path) -> StatesOnDisk:
-    return StatesOnDisk(Checkpoint(path / "0-0.db", BINDING))
+    return StatesOnDisk(Checkpoint(path / "0-0.db", BINDING), small_bytes=0)
 
 
 def value(schema: str, offset: int) -> bytes:
