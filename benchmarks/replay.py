@@ -116,9 +116,7 @@ def kafka_floor(bootstrap: str) -> Balances:
             if key is None:  # no event: a partition's end, or trouble
                 left -= is_end(message)
                 continue
-            value = message.value()
-            assert value is not None, "what has a key here is an event"
-            event = decode(value)
+            event = decode(message.value())  # type: ignore[arg-type] # what has a key here is an event
             state = get(key)
             if state is None:
                 state = states[key] = bare.Account(event.account_id)

@@ -119,9 +119,8 @@ def redis_script(log: Path, url: str) -> float:
         for partition, place, events in batches(log):
             keys = list({event.account_id for event in events})
             found = decode(client.execute_command("EVALSHA", load, 0, msgspec.msgpack.encode(keys)))
-            rows = {
-                key: [int(row[0]), int(row[1])] for key, row in zip(keys, found, strict=True) if isinstance(row, tuple)
-            }
+            there = zip(keys, found, strict=True)
+            rows = {key: [int(row[0]), int(row[1])] for key, row in there if row}  # type: ignore[index] # True never comes
             change(rows, events)
             written = msgspec.msgpack.encode([(key, str(cents), str(count)) for key, (cents, count) in rows.items()])
             client.execute_command("EVALSHA", save, 0, written, partition, place)
