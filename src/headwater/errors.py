@@ -115,3 +115,8 @@ def without_payload(error: BaseException) -> str:
     if isinstance(error, Unavailable) or (isinstance(error, HeadwaterError) and error.__cause__ is None):
         return f"{name}: {error}"
     return name if error.__cause__ is None else f"{name} from {type(error.__cause__).__name__}"
+
+
+def counted(count: int, what: str) -> str:
+    """For sentences: "1 dead letter", "2,000 dead letters"."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

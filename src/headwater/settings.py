@@ -13,7 +13,8 @@ def store_url_for(log_url: str, app: str, store: str | None) -> str:
 
     `store`, if given. Else beside the log: in memory for `memory://`; in `shop.models.db` for
     `sqlite:///shop.db` (a file of its own: read models are derived, and can be deleted while the log's file
-    stays the only truth); in `<app>.models.db` in the current directory for Kafka. Raises: Misuse: a wrong address.
+    stays the only truth); in `<app>.kafka.models.db` in the current directory for Kafka, since rows are of one log: an
+    app that began on SQLite goes on there, beside its file of then. Raises: Misuse: a wrong address.
     """
     if store is not None:
         return store
@@ -23,7 +24,7 @@ def store_url_for(log_url: str, app: str, store: str | None) -> str:
     if scheme == "sqlite":
         path = PurePosixPath(sqlite_path(log_url))
         return f"sqlite:///{path.with_suffix('.models.db')}"
-    return f"sqlite:///{app}.models.db"
+    return f"sqlite:///{app}.kafka.models.db"
 
 
 def views_place_for(log_url: str, app: str, store: str | None, views_store: str | None) -> str:
@@ -31,7 +32,7 @@ def views_place_for(log_url: str, app: str, store: str | None, views_store: str 
 
     `views_store`, if given. Else a file of this machine, whatever keeps the read models: in memory for `memory://`;
     beside the read models where they are a file, as `shop.views.duckdb` beside `shop.models.db`; `<app>.views.duckdb`
-    in the current directory where they are not. Raises: Misuse: a wrong address.
+    in the current directory where they are not (`<app>.kafka.views.duckdb` for Kafka). Raises: Misuse: a wrong address.
     """
     if views_store is not None:
         return _views_place(views_store, app)
@@ -39,7 +40,7 @@ def views_place_for(log_url: str, app: str, store: str | None, views_store: str 
         return ":memory:"
     url = store_url_for(log_url, app, store)
     if not url.startswith("sqlite:"):
-        return f"{app}.views.duckdb"
+        return f"{app}{'' if log_url.startswith(('memory:', 'sqlite:')) else '.kafka'}.views.duckdb"
     path = PurePosixPath(sqlite_path(url))
     return str(path.with_name(f"{path.name.removesuffix('.db').removesuffix('.models')}.views.duckdb"))
 

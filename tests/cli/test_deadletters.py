@@ -75,7 +75,7 @@ def test_a_retry_counts_asks_and_tells_each_outcome(shell: Shell, project: Path,
     refused = shell("deadletters retry")
     assert (refused.code, "say which dead letters to retry" in refused.error) == (2, True)
     refused = shell("deadletters retry --all")
-    assert "retry 2 dead letters, and 1 records that wait behind them; nobody is there to be asked" in refused.error
+    assert "retry 2 dead letters, and behind that 1 record; nobody is there to be asked" in refused.error
     again = shell("deadletters retry --all --yes")
     assert again.code == 4, "the bug is still there"
     assert again.out.count("failed again") == 2

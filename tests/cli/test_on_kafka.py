@@ -213,6 +213,22 @@ def test_mistakes_are_told_on_a_broker_that_is_up(
     check(shell, Mistake(PAY, f"no live owner of '{entity}' on kafka://", WAITING, "hw run tills:app --on 'kafka://"))
 
 
+def test_a_project_that_began_on_sqlite_goes_on_on_kafka_in_the_same_directory(
+    shell: Shell, entity: str, kafka_broker: str
+) -> None:
+    for on, amount in (("sqlite:///till.db", "1"), (f"{kafka_broker}{SESSIONS}", "2")):
+        process = Process("--on", on)
+        try:
+            assert process.said()["state"] == "running"
+            assert shell(f"""send Pay '{{"till":"1","amount":"{amount}"}}' --on '{on}'""").code == 0
+            ask = f"query 'SELECT total FROM takings' --on '{on}'"
+            eventually(lambda ask=ask, amount=amount: shell(ask).rows == [{"total": amount}])  # type: ignore[misc] # asked at once
+            assert process.stop(signal.SIGTERM) == 0
+        finally:
+            process.popen.kill()
+            process.popen.wait()
+
+
 def test_a_record_of_two_megabytes_that_others_wrote_is_read(
     shell: Shell, entity: str, directory: Path, kafka_broker: str
 ) -> None:

@@ -67,6 +67,9 @@ def test_where_views_are_kept() -> None:
         return views_place_for("sqlite:///data/shop.db", "shop", None, url)
 
     assert place(None) == "data/shop.views.duckdb"
+    assert views_place_for("kafka://localhost:9092", "shop", None, None) == "shop.kafka.views.duckdb"
+    assert views_place_for("kafka://localhost:9092", "shop", "redis://localhost", None) == "shop.kafka.views.duckdb"
+    assert views_place_for("sqlite:///data/shop.db", "shop", "redis://localhost", None) == "shop.views.duckdb"
     assert place("duckdb:///x/y.duckdb") == "x/y.duckdb"
     assert place("sqlite:////x/y.db") == "sqlite:////x/y.db#shop"
     assert place("postgresql://a:b@c/d") == "postgresql://a:b@c/d#shop"

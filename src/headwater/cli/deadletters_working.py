@@ -16,7 +16,7 @@ from headwater.cli.deadletters_options import Choice, Manner
 from headwater.cli.ending import BAD, NEXT, REFUSED, advised, then, told
 from headwater.cli.output import Form, note, show_rows
 from headwater.cli.project import Project
-from headwater.errors import Misuse, Unavailable
+from headwater.errors import Misuse, Unavailable, counted
 
 if TYPE_CHECKING:
     from headwater.failures.held import Action
@@ -105,7 +105,7 @@ def work(
 ) -> None:
     """Counts, asks, has it done, and tells each outcome."""
     waiting = sum(letter.waiting for letter in letters)
-    count = f"{len(letters):,} dead letters, and {waiting:,} records that wait behind them"
+    count = f"{counted(len(letters), 'dead letter')}, and behind that {counted(waiting, 'record')}"
     if not letters:
         note("no dead letters")
         return

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from headwater.errors import BadData, Failed, HeadwaterError, Unavailable
+from headwater.errors import BadData, Failed, HeadwaterError, Unavailable, counted
 from headwater.failures.held import TEXT_CHARACTERS, HeldRecord, Shelves, Stage
 from headwater.failures.policy import FailurePolicy
 from headwater.log.port import Record, TopicPartition
@@ -176,7 +176,7 @@ def place_of_row(row: HeldRecord) -> Place:
 def full(tp: TopicPartition, failed: int, policy: FailurePolicy) -> str:
     limit = f"{policy.held_records:,} records or {policy.held_bytes >> 20:,} MB"
     return (
-        f"{tp} is paused: as much is set aside there as may be ({limit}; {failed:,} dead letters hold the rest). "
+        f"{tp} is paused: as much is set aside there as may be ({limit}; {counted(failed, 'dead letter')} in front). "
         "Nothing is lost; it goes on by itself when dead letters are retried or discarded: hw deadletters list"
     )
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection
 
 from headwater.environment import Telemetry, logged
-from headwater.errors import without_payload
+from headwater.errors import counted, without_payload
 from headwater.failures.held import HeldRecord, Shelf
 from headwater.failures.parking import Pause
 from headwater.log.port import TopicPartition
@@ -34,8 +34,10 @@ def tell(telemetry: Telemetry, group: str, tp: TopicPartition, shelf: Shelf | No
         telemetry.alert(PAUSED, labels, paused, str(pause.cause))
     text = None
     if known.failed:
-        behind = f"{len(known) - known.failed:,} records wait behind them"
-        text = f"{group}: {tp} has {known.failed:,} dead letters, {behind}: hw deadletters list"
+        behind = counted(len(known) - known.failed, "record")
+        text = (
+            f"{group}: {tp} has {counted(known.failed, 'dead letter')}, and behind that {behind}: hw deadletters list"
+        )
     telemetry.alert(WAITING, labels, text)
 
 
