@@ -147,7 +147,7 @@ def measure(asked: Options) -> Report:
         ours = Side("library", lambda index: library(broker.url), ["account-events"])
         hand = by_hand("floor", True)
         sides = [ours, hand] if asked.quick else [ours, hand, by_hand("floor-without-headers", False)]
-        take_turns(rounds, [lambda index, side=side: side.turn(index, count, singles) for side in sides])  # type: ignore[misc]
+        take_turns(rounds, [lambda index, side=side: side.turn(index, count, singles) for side in sides])  # type: ignore[misc] # each is of its side
         for side in sides:
             side.check(broker.bootstrap)
     report = Report("commands", TARGETS, QUOTED)

@@ -15,7 +15,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from headwater.testing.simulation.client.base import Client, Shared, failure
+from headwater.testing.simulation.client.client import Client, Shared, failure
 from headwater.testing.simulation.cluster.cluster import NODES, Cluster
 from headwater.testing.simulation.cluster.partition import Refused
 from headwater.testing.simulation.network import Lost

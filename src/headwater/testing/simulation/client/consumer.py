@@ -13,7 +13,7 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, OFFSET_INVALID, KafkaError, Message, TopicPartition
 
-from headwater.testing.simulation.client.base import Client, Logger, OutOfTime, Shared, failure
+from headwater.testing.simulation.client.client import Client, Logger, OutOfTime, Shared, failure
 from headwater.testing.simulation.client.membership import Membership, OnRebalance
 from headwater.testing.simulation.client.producer import GroupMetadata
 from headwater.testing.simulation.cluster.partition import Entry, Refused

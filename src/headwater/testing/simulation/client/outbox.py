@@ -9,7 +9,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Message
 
-from headwater.testing.simulation.client.base import Client
+from headwater.testing.simulation.client.client import Client
 from headwater.testing.simulation.cluster.partition import NewEntry, Refused
 from headwater.testing.simulation.cluster.transactions import Where
 from headwater.testing.simulation.network import Lost

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from headwater.testing.simulation.client.base import Client, Logger, OutOfTime, Shared, failure
+from headwater.testing.simulation.client.client import Client, Logger, OutOfTime, Shared, failure
 from headwater.testing.simulation.client.outbox import ADD_BACKOFF_S, BUSY, FENCED, Outbox, Report
 from headwater.testing.simulation.cluster.partition import NewEntry, Refused
 
