@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -34,6 +35,7 @@ from headwater.views.serving import socket_of
 from tests.logs import on_kafka
 from tests.logs import open_again as open_again
 from tests.views.comparing import same
+from tests.views.ending import ending
 from tests.views.feeding import records_of
 from tests.views.orders import TOPIC, CancelOrder, OrderCancelled, PlaceOrder, append, make_log
 from tests.views.shapes import PRICES
@@ -58,6 +60,12 @@ class Given(hw.Value):
     order_id: str
     prices: int
     n: int
+
+
+class Gathered(hw.Value):
+    customer_id: str
+    n: int
+    total: Decimal
 
 
 class ByCustomer(hw.Value):
@@ -137,12 +145,70 @@ def test_processes_share_the_partitions_of_a_view(here: Path, open_again: object
             refuse_difference(second, log, receipts)
             refuse_difference(client, log, receipts)
             eventually(lambda: client.lag()["by_customer"] == client.lag()["given"] == 0, WAIT_S)
-            with pytest.raises(Misuse, match="not followed"):
-                next(iter(first.follow("SELECT * FROM by_order", into=ByOrder)))
+            with pytest.raises(Misuse, match="given is shared and joins"):
+                next(iter(first.follow("SELECT * FROM given", into=Given)))
             receipts += send(second, chance, 5)
         refuse_difference(first, log, receipts)  # the partitions of the second come back
         now, then = (first.query("FROM given ORDER BY ALL", into=Given, as_of=at) for at in (None, datetime.now(UTC)))
         assert now == then
+
+
+@pytest.mark.parametrize(
+    "open_again", ["sqlite", pytest.param("kafka", marks=[pytest.mark.kafka, pytest.mark.slow])], indirect=True
+)
+def test_a_question_is_followed_over_all_processes_while_they_come_and_go(here: Path, open_again: object) -> None:
+    assert callable(open_again)
+    log, chance = open_again(), random.Random(2)
+    customers = "SELECT customerId, n, total FROM by_customer"
+    with app_of().run(log, store=STORE) as first, app_of().connect(open_again(), store=STORE) as client:
+        with (
+            ending(client.follow(customers, into=Gathered, timeout_s=WAIT_S)) as steps,
+            ending(first.follow("SELECT * FROM by_order WHERE orderId = ?", "3", into=ByOrder)) as one,
+        ):
+            rows, position = follow(steps, {}, [])
+            assert [change.row for change in next(one).changes] == []
+            receipts = send(first, chance, 10)
+            rows, position = follow(steps, rows, gathered(first, log, receipts))
+            with app_of().run(open_again(), store=STORE) as second:
+                eventually(lambda: owned(first) == owned(second) == [PARTITIONS // 2] * 3, WAIT_S)
+                receipts += send(second, chance, 10)
+                rows, position = follow(steps, rows, gathered(first, log, receipts))
+            receipts += send(first, chance, 10)
+            rows, position = follow(steps, rows, gathered(first, log, receipts))
+            receipts.append(first.send(PlaceOrder("3", [Decimal("1.25")])))
+            first.query("SELECT n FROM by_order", into=int, after=receipts, timeout_s=WAIT_S)
+            total = added(log, "3")
+            told = next(step for step in one if step.changes[-1].row.total == total)
+            assert [change.weight for change in told.changes if change.weight > 0] == [1]
+        receipts += send(first, chance, 5)
+        with ending(client.follow(customers, into=Gathered, since=position, timeout_s=WAIT_S)) as steps:
+            follow(steps, rows, gathered(first, log, receipts))  # another one, who knows what was told before
+
+
+def follow(
+    steps: Iterator[hw.Changes[Gathered]], rows: dict[Gathered, int], wanted: list[tuple[Any, ...]]
+) -> tuple[dict[Gathered, int], str]:
+    """Adds steps to rows until these are what is wanted. Returns them, and the position of the last step."""
+    found = Counter(rows)
+    for step in steps:
+        for change in step.changes:
+            found[change.row] += change.weight
+        assert min(found.values(), default=0) >= 0, "what goes was there"
+        if same([(one.customer_id, one.n, one.total) for one in found.elements()], wanted):
+            return {row: weight for row, weight in found.items() if weight}, step.position
+    raise AssertionError("it ended")
+
+
+def gathered(shop: Shop, log: Log, after: list[Receipt]) -> list[tuple[Any, ...]]:
+    """What DuckDB says of all events, which can be read by now."""
+    shop.query("SELECT n FROM by_customer", into=int, after=after, timeout_s=WAIT_S)
+    return batch(records_of(log), f"SELECT customerId, COUNT(*), SUM(total) FROM ({PLACED}) GROUP BY customerId")
+
+
+def added(log: Log, order: str) -> Decimal:
+    """The total of an order."""
+    [(total,)] = batch(records_of(log), f"SELECT SUM({PRICES}) FROM events WHERE orderId = '{order}'")
+    return Decimal(total)
 
 
 def test_in_memory_one_process_has_it_all(here: Path) -> None:

@@ -129,8 +129,14 @@ class SharedViews:
             raise Unavailable(f"no process on this machine has a part of {self._views[runner].name}; {self._advice}")
         return SharedLetters(found)
 
-    def put(self, file: ViewFile, runner: str, timeout_s: float | None) -> None:
-        """Makes a view in a file, as it is now over all partitions. Raises: Unavailable: some are not told in time."""
+    def stands(self, runner: str) -> frozenset[tuple[str, int, frozenset[tuple[str, int, int]]]]:
+        """How far each process is: where it is the same, so are its rows."""
+        taken = self._taken(runner, ANSWER_S, rows=False)
+        return frozenset((one.path, one.told.commits, frozenset(one.told.positions)) for one in taken)
+
+    def put(self, file: ViewFile, runner: str, timeout_s: float | None) -> dict[TopicPartition, int]:
+        """Makes a view in a file, as it is now over all partitions. Returns: how far it is in each of them. Raises:
+        Unavailable: some are not told in time."""
         view = self._views[runner]
         names = [one.name for one in parted(compile_view(tagged(view), runner).tables)]
         taken = self._whole(view, runner, WAIT_S if timeout_s is None else timeout_s)
@@ -138,6 +144,7 @@ class SharedViews:
             for name in names:
                 put_rows(connection, name, [(one.told.tables[name], list(one.partitions)) for one in taken])
             show(connection, view.name, compile_view(view, runner).rows)
+        return {tp: position for one in taken for tp, position in one.partitions.items()}
 
     def _whole(self, view: View, runner: str, timeout_s: float) -> list[Taken]:
         """What is told of all partitions, each once."""

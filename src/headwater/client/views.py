@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from dataclasses import replace
 
 import duckdb
 
 from headwater.client.past_views import PastViews
+from headwater.client.shared_answers import SharedAnswers
 from headwater.client.shared_views import SharedLetters, SharedViews, files_beside
 from headwater.environment import Environment
 from headwater.errors import Misuse, Unavailable
@@ -105,6 +105,7 @@ class Views:
         self._sharing = SharedViews(
             place, [runner for runner in self._runners if runner.view.shared], log, environment, advice
         )
+        self._shared_answers = SharedAnswers(self, self._sharing, self._places.closed, environment)
 
     @property
     def models(self) -> list[ReadModel]:
@@ -173,7 +174,7 @@ class Views:
         took longer than `timeout_s`, in seconds."""
         named = [runner for runner in self._runners if runner.model in self.named_in(sql)]
         if any(runner.view.shared for runner in named):
-            return self._answer_shared(sql, arguments, timeout_s)
+            return self._shared_answers.answer(sql, arguments, timeout_s)
         if any(self._file(runner) is None for runner in named):
             return self._remote.answer(sql, arguments, timeout_s)
         return self._answer_here(sql, arguments, timeout_s)
@@ -191,7 +192,8 @@ class Views:
         if self._closed:
             raise Misuse("the app has ended, and with it what followed its views")
         named = [runner for runner in self._runners if runner.model in self.named_in(sql)]
-        refuse_shared(named)
+        if any(runner.view.shared for runner in named):
+            return self._shared_answers.follow(sql, arguments, timeout_s)
         if any(self._file(runner) is None for runner in named):
             return self._remote.follow(sql, arguments, timeout_s)
         return self._follow_here(sql, arguments, timeout_s)
@@ -210,20 +212,6 @@ class Views:
             one.close()
         self._shared.close()
         self._part.close()
-
-    def _answer_shared(self, sql: str, arguments: Sequence[object], timeout_s: float | None) -> Answer:
-        """Carries out a question to views that processes share, over all partitions, in memory."""
-        with closing(ViewFile(MEMORY)) as file, file.aside() as connection:
-            for runner in self.needed(connection, sql).values():
-                if not runner.view.shared:
-                    raise Misuse(
-                        f"view {runner.view.name} is not shared and another one here is: ask them one after the other, "
-                        "or share both"
-                    )
-                self._sharing.put(file, runner.runner, timeout_s)
-            self.prepare(connection, sql)
-            found = answer(connection, sql, arguments, timeout_s)
-            return Answer(found.columns, iter(list(found)))
 
     def _answer_here(
         self, sql: str, arguments: Sequence[object], timeout_s: float | None, moment: Moment | None = None
@@ -373,4 +361,4 @@ def refuse_shared(runners: Iterable[ViewRunner]) -> None:
     """Raises: Misuse: one of these views is in several processes, and what is wanted is done where all of it is."""
     for runner in runners:
         if runner.view.shared:
-            raise Misuse(f"view {runner.view.name} is shared: it is asked as it is now, and not followed")
+            raise Misuse(f"view {runner.view.name} is shared, and one process has a part of it")

@@ -154,10 +154,7 @@ class Follower:
             connection.execute(self._now, self._arguments)
             [(rows,)] = connection.execute("SELECT count(*) FROM hw_now").fetchall()
             if rows > FOLLOWED_ROWS:
-                raise Misuse(
-                    f"the answer has more than {FOLLOWED_ROWS:,} rows, of which every change would be looked for: "
-                    "say which with WHERE, or gather them"
-                )
+                raise too_many_rows()
             if first:
                 found = connection.execute("SELECT 1, * FROM hw_now")
             else:
@@ -175,3 +172,11 @@ class Follower:
         for name, view in self._views.items():
             for tp, position in stored_positions(self._connection, view.runner).items():
                 yield name, tp.topic, tp.partition, position
+
+
+def too_many_rows() -> Misuse:
+    """Of an answer that is followed."""
+    return Misuse(
+        f"the answer has more than {FOLLOWED_ROWS:,} rows, of which every change would be looked for: "
+        "say which with WHERE, or gather them"
+    )

@@ -26,12 +26,13 @@ class Told(msgspec.Struct):
 
     Arguments: positions: topic, partition and next offset of each partition that it tells; tables: by name, its rows of
     these, as a stream of Arrow; none: they were not asked for; marks: of a view that has a topic of its own, by
-    partition of that, how far its sources were read.
+    partition of that, how far its sources were read; commits: how often its file was changed.
     """
 
     positions: list[tuple[str, int, int]]
     tables: dict[str, bytes] = {}
     marks: list[tuple[int, str, int, int]] = []
+    commits: int = 0
 
 
 class Share:
@@ -53,10 +54,11 @@ class Share:
 
     def told(self, file: ViewFile, runner: str, compiled: Compiled, *, rows: bool) -> Told:
         """Arguments: file; runner: of the view; compiled: what it keeps; rows: whether they are wanted."""
+        commits = file.commits  # before: who compares them looks once more rather than once less
         with file.aside() as connection:
             connection.execute("BEGIN TRANSACTION READ ONLY")
             told = self._reached(stored_positions(connection, runner))
-            found = Told([(*tp, position) for tp, position in told.items()])
+            found = Told([(*tp, position) for tp, position in told.items()], commits=commits)
             found.marks = stored_marks(connection, runner)
             if rows:
                 tables = parted(compiled.tables)
