@@ -14,7 +14,7 @@ from headwater.schemas.topics import Codecs
 from headwater.views.decoding import Decode, Decoder
 from headwater.views.described import Records
 from headwater.views.folded_states import StateFolder
-from headwater.views.nesting import leaves
+from headwater.views.nesting import leaves, runner_inside
 from headwater.views.plan import Relation, View
 from headwater.views.types import PLACE, quoted
 
@@ -79,5 +79,5 @@ def inputs_of(view: View, runner: str, codecs: Codecs) -> list[Input]:
 
 def input_of(relation: Relation, runner: str, codecs: Codecs, alone: bool) -> Input:
     if relation.origin == "states":
-        return StateFolder(relation, runner, codecs)
+        return StateFolder(relation, runner_inside(runner, relation.alias), codecs)
     return Records(relation, codecs) if relation.origin == "records" else Events(relation, codecs, alone)

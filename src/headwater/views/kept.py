@@ -94,7 +94,7 @@ def folded(name: str, columns: str) -> str:
 
 def states_of(relation: Relation, runner: str) -> KeptTable:
     """The table that keeps the states of a relation, as JSON by id."""
-    name = table_of(runner, f"states {relation.alias}")
+    name = table_of(runner, f"states of {relation.alias}")
     return KeptTable(name, f"SELECT id, state, w FROM {changed_states(relation)}", folded(name, "id, state"))
 
 

@@ -26,6 +26,13 @@ def leaves(view: View) -> Iterator[Relation]:
             yield relation
 
 
+def runner_inside(runner: str, alias: str) -> str:
+    """Under which name the view, inside of another one or not, that reads a relation keeps its tables: each view adds
+    its own alias. Arguments: runner: of the outermost; alias: of the relation."""
+    parts = alias.split(".")[:-1]
+    return "/".join([runner, *(".".join(parts[: i + 1]) for i in range(len(parts)))])
+
+
 def inner_view(relation: Relation) -> View:
     """The view that a relation is, under aliases of its own."""
     assert relation.view is not None, "a relation that is a view has its plan"
