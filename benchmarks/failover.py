@@ -65,7 +65,7 @@ def fill(place: Place, entities: int, directory: Path) -> None:
     with place.app.run(log, only=["commands"], store="memory://"):
         pass
     behaviour = Behaviour(Account)
-    schema = Decider(behaviour, "bench", lambda: "", lambda arrived, end: None).schema
+    schema = Decider(behaviour, "bench", lambda: "", None).schema
     landed = threading.Semaphore(0)
     for first in range(0, entities, 10_000):
         records = []

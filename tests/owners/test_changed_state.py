@@ -240,7 +240,7 @@ def test_a_record_that_is_no_state_is_named(log: MemoryLog) -> None:
 def test_states_that_were_folded_ahead_are_gone_on_from(log: MemoryLog, caplog: pytest.LogCaptureFixture) -> None:
     """What older processes add meanwhile is folded on top; an entity that has more events than its record is not
     trusted, and folded from its beginning."""
-    decider = Decider(Behaviour(NewBasket), "baskets", SYSTEM.new_id, lambda arrived, end: None)
+    decider = Decider(Behaviour(NewBasket), "baskets", SYSTEM.new_id, None)
     ahead = Ahead(log, decider, 2, SYSTEM)
     names = [f"b{number}" for number in range(20)]
     with app.run(log, store="memory://", only=["commands"]) as baskets:

@@ -105,7 +105,7 @@ def test_a_state_has_nothing_in_common_with_the_callers_objects_or_other_entitie
 
 
 def test_a_second_attempt_begins_with_the_commands_as_they_came() -> None:
-    maker = Decider(app.behaviours[Cart], "carts", lambda: "an id", lambda arrived, end: None)
+    maker = Decider(app.behaviours[Cart], "carts", lambda: "an id", None)
     work = [
         Arrived("add", b"1", b'{"commandType":"Add","cartId":"1","items":["apple"]}', 0),
         Arrived("check out", b"1", b'{"commandType":"CheckOut","cartId":"1"}', 0),

@@ -14,6 +14,7 @@ from headwater.log.port import NewRecord, Record, StoredRecord, TopicPartition
 from headwater.log.topology import commands_topic, events_topic, owners_group
 from headwater.messages.envelope import command_headers
 from headwater.messages.json_codec import JsonCodec
+from headwater.owners import looking_back
 from headwater.owners.arriving import Arrived
 from headwater.owners.deciding import Done
 from headwater.owners.looking_back import LookingBack, done_in
@@ -87,6 +88,29 @@ def test_the_history_of_an_entity_is_read_once_for_a_crowd() -> None:
         assert log.asked == 1
         look(asked[0], end - 1)
         assert log.asked == 2, "the entity has other events"
+
+
+@pytest.mark.parametrize("most_ids", [1000, 2, 0])
+def test_each_history_is_read_once_a_batch_however_many_entities_take_turns(
+    most_ids: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking_back, "MOST_IDS", most_ids)
+    log, accounts = Counting(), [f"a{number}" for number in range(5)]
+    with app.run(log, only=["commands"]) as bank:
+        orders = [Open(account, "ann") for account in accounts] + [Deposit(account, ONE) for account in accounts] * 3
+        receipts = [one for one in bank.send_many(orders) if isinstance(one, hw.Receipt)]
+    ends = {one.id: next(iter(one.positions.values())) for one in receipts}
+    partitions = {one.id: next(iter(one.positions)).partition for one in receipts}
+    look, rounds = LookingBack(log, "account", SYSTEM), 3
+    for _ in range(rounds):
+        work = [Arrived(one.command_id, one.id.encode(), b"", partitions[one.id]) for one in receipts]
+        look.begin(work)
+        found = [look(arrived, ends[arrived.key.decode()]) for arrived in work]
+        assert found == [Done(one.version, 1) for one in receipts]
+        assert look(Arrived("never", work[0].key, b"", work[0].partition), ends[accounts[0]]) is None
+    kept = most_ids == 1000
+    asked_apart = 0 if kept else rounds  # what no command of the batch asks is not found with the others
+    assert log.asked == (1 if kept else rounds) * len(accounts) + asked_apart
 
 
 def test_events_of_one_command_are_counted() -> None:

@@ -25,7 +25,7 @@ LIVE_BYTES = 40 * WEIGHT_BYTES
 
 
 def test_so_many_entities_are_decoded_as_the_memory_allows() -> None:
-    maker = Decider(app.behaviours[Account], "bank", lambda: "an id", lambda arrived, end: None)
+    maker = Decider(app.behaviours[Account], "bank", lambda: "an id", None)
     known = Knowledge(maker, LIVE_BYTES)
     known.assigned([0])
     known.restored({0: PartitionMemory(StatesInMemory())})

@@ -13,7 +13,7 @@ import traceback
 import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -48,12 +48,24 @@ class Done(NamedTuple):
     events: int
 
 
+class DoneBefore(Protocol):
+    """Asks the log what an entity's events say of a command: for repetitions older than what is remembered."""
+
+    def begin(self, work: Sequence[Arrived]) -> None:
+        """What is asked next is of these commands."""
+        ...
+
+    def __call__(self, arrived: Arrived, end: int) -> Done | None:
+        """What the events say of the command. Arguments: end: the position after the entity's last event, which was
+        committed, but need not be visible yet."""
+        ...
+
+
 class Decider:
     """Carries out the commands of one aggregate.
 
     Arguments: behaviour; source: the ce_source of its events (the app's name); new_id: makes event ids;
-    done_before: asks the log which events an entity has of this command id, given the position after its last event
-    (for repetitions that are older than what is remembered).
+    done_before: None: there is no log, and what is not remembered is new.
     """
 
     def __init__(
@@ -61,7 +73,7 @@ class Decider:
         behaviour: Behaviour[Any],
         source: str,
         new_id: Callable[[], str],
-        done_before: Callable[[Arrived, int], Done | None],
+        done_before: DoneBefore | None,
     ) -> None:
         self.behaviour, self.entity, self.schema = behaviour, behaviour.entity, behaviour.schema
         self._source, self._new_id, self._done_before = source, new_id, done_before
@@ -108,6 +120,8 @@ class Decider:
     def read(self, work: Sequence[Arrived]) -> None:
         """As `StepMaker` says. Always from their bytes, and anew for each attempt: an object of the caller's, or one
         that was decided upon before, would live on in the state, and change with it."""
+        if self._done_before is not None:
+            self._done_before.begin(work)
         for arrived, message in zip(work, self._commands.decode_many([one.value for one in work]), strict=True):
             arrived.message = message
 
@@ -129,7 +143,7 @@ class Decider:
         source = arrived.source
         if source is not None:
             last = entry.sources.get(source.stream)
-            if last is not None and (source.offset, source.index) <= last and self._done_before(arrived, entry.events):
+            if last is not None and (source.offset, source.index) <= last and self._before(arrived, entry.events):
                 return Step(arrived, entry, self._reply(entry, arrived, duplicate=True), (), False)
         message, arrived.message = arrived.message, None
         if message is None:
@@ -212,6 +226,9 @@ class Decider:
         entry.state, entry.raw, entry.version = state, raw, version
         return made
 
+    def _before(self, arrived: Arrived, end: int) -> Done | None:
+        return None if self._done_before is None else self._done_before(arrived, end)
+
     def _restore(self, entry: Entry) -> None:
         entry.state = self.behaviour.decode_state(entry.raw)
 
@@ -265,7 +282,7 @@ class Decider:
             known = entry.remembered(asked.id)
             if known is not None:
                 return replace(self._again(entry, asked, known, known.fingerprint).reply, asked_by=arrived.id)
-            if (done := self._done_before(asked, entry.events)) is not None:
+            if (done := self._before(asked, entry.events)) is not None:
                 reply = self._reply(entry, asked, events=done.events, duplicate=True, asked_by=arrived.id)
                 reply.version = done.version
                 return reply
