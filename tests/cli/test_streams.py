@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -34,10 +35,12 @@ def account(bank: Shop) -> Shop:
     return bank
 
 
-def hw(*words: str, buffered: bool = True, redirected: str = "") -> subprocess.CompletedProcess[str]:
+def hw(
+    *words: str | bytes, buffered: bool = True, redirected: str = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
     """`hw` in a shell of its own. Arguments: redirected: as for the shell, such as ">&-"."""
     line = f'exec "$0" -m headwater "$@" {redirected}'
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "" if buffered else "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "" if buffered else "1", **variables}
     return subprocess.run(
         ["sh", "-c", line, sys.executable, *words], capture_output=True, text=True, env=environment, timeout=200
     )
@@ -81,6 +84,23 @@ def test_an_error_that_nobody_reads_keeps_its_exit_code(project: Path) -> None:
     ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=ours, env=environment, timeout=200)
     os.close(ours)
     assert (ended.returncode, ended.stdout) == (3, b"")
+
+
+def test_bytes_that_are_no_text_are_refused(project: Path) -> None:
+    ended = hw("get", "account", b"a\xff")
+    assert ended.returncode == 2
+    assert ended.stderr == "error: b'a\\xff' is no text: these bytes are no UTF-8\nnext: hw get --help\n"
+
+
+def test_characters_that_standard_output_does_not_have_are_escaped(bank: Shop) -> None:
+    name = "ü€\N{SLIGHTLY SMILING FACE}"
+    bank.send(Open("1", name))
+    document = hw("get", "account", "1", PYTHONIOENCODING="ascii")
+    assert json.loads(document.stdout)["owner"] == name, document
+    table = hw("get", "account", "1", "--output", "table", PYTHONIOENCODING="ascii")
+    assert r"\u00fc\u20ac\ud83d\ude42" in table.stdout, table
+    latin = hw("get", "account", "1", "--output", "table", PYTHONIOENCODING="latin-1", redirected="| iconv -f latin1")
+    assert r"ü\u20ac" in latin.stdout, "what it has is written as it is"
 
 
 def test_without_a_verb_the_help_is_shown(shell: Shell) -> None:

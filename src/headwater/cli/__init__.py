@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+import click
+
 from headwater.cli.ending import USAGE, ended_by
 from headwater.cli.streams import take_streams
 from headwater.cli.verbs import VERBS, hw
@@ -24,6 +26,7 @@ def main() -> None:
 def run(words: Sequence[str]) -> int:
     """Runs a command line and returns its exit code; prints what went wrong. Arguments: words: after `hw`."""
     try:
+        _check_texts(words)
         code = hw.main(list(words) or ["--help"], prog_name="hw", standalone_mode=False)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- the outermost: nothing goes unsaid, as a line
@@ -32,3 +35,13 @@ def run(words: Sequence[str]) -> int:
     if not words:
         return USAGE
     return code if isinstance(code, int) else 0
+
+
+def _check_texts(words: Sequence[str]) -> None:
+    """Raises: click.UsageError: one is no text. Bytes that are none come in as lone surrogates, and are no id."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raw = word.encode(errors="surrogateescape")
+            raise click.UsageError(f"{raw!r} is no text: these bytes are no UTF-8") from error

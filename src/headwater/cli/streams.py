@@ -6,9 +6,14 @@ is written. Otherwise click and rich would end the program on their own when a p
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import sys
 from typing import Any, TextIO, cast
+
+ESCAPED = "headwater.escaped"
+"""The name under which Python knows `_escaped`."""
 
 
 class NobodyReads(Exception):
@@ -48,6 +53,9 @@ class Output:
 def take_streams() -> None:
     """Makes the standard streams fit to be used, in a process of our own."""
     _open_what_is_closed()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        codecs.register_error(ESCAPED, _escaped)
+        sys.stdout.reconfigure(errors=ESCAPED)
     sys.stdout = cast(TextIO, Output(sys.stdout))
 
 
@@ -67,6 +75,14 @@ def _open_what_is_closed() -> None:
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 -- open as long as the program
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 -- as above
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 -- as above
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    r"""What standard output has no character for, as JSON writes it: `\u00fc`. Python's own `\xfc` would be no JSON."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4)), error.end
 
 
 def _in_our_words(error: OSError) -> Exception:
