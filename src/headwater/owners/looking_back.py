@@ -8,7 +8,7 @@ entities take turns, and however long their histories are: in a batch, each hist
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from headwater.environment import Environment
@@ -18,8 +18,8 @@ from headwater.owners.arriving import Arrived
 from headwater.owners.deciding import Done
 from headwater.readers.spans import wait_visible
 
-MOST_IDS = 100_000
-"""How many command ids are kept: some 25 MB."""
+MOST_IDS = 200_000
+"""How many command ids are kept while repetitions come: some 50 MB."""
 
 Place = tuple[int, bytes]
 """An entity: its partition and key."""
@@ -41,46 +41,46 @@ class LookingBack:
         self._asked: dict[Place, set[str]] | None = None
         self._of_batch: dict[Place, Found] = {}
         self._kept: dict[Place, Found] = {}
-        """The one that was asked for last is the last."""
         self._ids = 0
 
     def begin(self, work: Sequence[Arrived]) -> None:
         """See `DoneBefore`."""
+        if self._asked is None:  # none of the batch before was a repetition: the crowd has passed
+            self._kept, self._ids = {}, 0
         self._work, self._asked, self._of_batch = work, None, {}
 
     def __call__(self, arrived: Arrived, end: int) -> Done | None:
         """See `DoneBefore`. Raises: Unavailable."""
         place, id = (arrived.partition, arrived.key), arrived.id
-        kept = self._kept.pop(place, None)
-        if kept is not None and kept.end == end:
-            self._kept[place] = kept
-            return kept.done.get(id)
-        if kept is not None:
-            self._ids -= len(kept.done)
-        found = self._of_batch.get(place)
-        if found is None or found.end != end or id not in self._asked_together(place):
-            found = self._read(place, end)
+        asked = self._asked_together(place)
+        found = self._kept.get(place)
+        if found is None or found.end != end:
+            found = self._of_batch.get(place)
+            if found is None or found.end != end or id not in asked:
+                found = self._read(place, end, asked)
         return found.done.get(id)
 
-    def _read(self, place: Place, end: int) -> Found:
+    def _read(self, place: Place, end: int, asked: Collection[str]) -> Found:
         partition = TopicPartition(self._topic, place[0])
         wait_visible(self._log, partition, end, self._environment)
         found = Found(end, done_in(self._log.keyed(partition, place[1])))
-        asked = {id: found.done[id] for id in self._asked_together(place) if id in found.done}
-        self._of_batch[place] = Found(end, asked)
-        self._kept[place] = found
-        self._ids += len(found.done)
-        while self._ids > MOST_IDS:
-            self._ids -= len(self._kept.pop(next(iter(self._kept))).done)
+        old = self._kept.pop(place, None)
+        self._ids += len(found.done) - (0 if old is None else len(old.done))
+        # What is full stays as it is: where entities take turns, the one that was asked for longest ago comes next.
+        if self._ids <= MOST_IDS:
+            self._kept[place] = found
+        else:
+            self._ids -= len(found.done)
+            self._of_batch[place] = Found(end, {id: found.done[id] for id in asked if id in found.done})
         return found
 
-    def _asked_together(self, place: Place) -> set[str]:
+    def _asked_together(self, place: Place) -> Collection[str]:
         """The ids of an entity's commands in the batch."""
         if self._asked is None:
             self._asked = {}
             for one in self._work:
                 self._asked.setdefault((one.partition, one.key), set()).add(one.id)
-        return self._asked.get(place, set())
+        return self._asked.get(place, ())
 
 
 def done_in(history: Iterable[Record]) -> dict[str, Done]:
