@@ -135,6 +135,15 @@ def test_an_entity_is_shown_now_and_at_moments_of_the_past(shell: Shell, account
     assert shell("get account 1 --known-at 2024-04-10").code == 1, "nothing was recorded by then"
 
 
+def test_what_was_true_at_a_time_has_a_version_only_where_one_has_that_state(shell: Shell, account: Shop) -> None:
+    deposit(shell, "10", "--time", NOON)
+    now = shell("get account 1 --as-of 2099-01-01")
+    assert (now.one["version"], now.err) == (2, "")
+    ended = shell("get account 1 --as-of 2024-04-10")
+    assert (ended.one["version"], ended.one["balance"]) == (None, "10"), "opened later than that"
+    assert "no version of account '1' has this state" in ended.err
+
+
 def test_an_entity_can_be_seen_while_nobody_runs_the_app(shell: Shell, project: Path) -> None:
     with an_app(project).run("sqlite:///bank.db") as shop:
         shop.send(Open("1", "ann"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -100,6 +101,25 @@ def test_what_was_known_on_the_4th_about_the_3rd(bank: hw.Shop, late_entry: None
 def test_the_state_at_a_version(bank: hw.Shop, late_entry: None, version: int, balance: int) -> None:
     account = bank.get(Account, "a", at_version=version)
     assert (int(account.balance), account.version) == (balance, version)
+
+
+@pytest.mark.parametrize(
+    ("moment", "version"),
+    [
+        ({"as_of": at(2)}, 2),
+        ({"as_of": at(3)}, 0),  # the events 1, 2 and 4
+        ({"as_of": at(4)}, 4),
+        ({"known_at": at(4)}, 3),
+        ({"as_of": at(3), "known_at": at(4)}, 2),
+    ],
+)
+def test_a_past_state_has_a_version_only_where_that_version_has_the_state(
+    bank: hw.Shop, late_entry: None, moment: dict[str, Any], version: int
+) -> None:
+    then = bank.get(Account, "a", **moment)
+    assert then.version == version
+    if version:
+        assert then == bank.get(Account, "a", at_version=version)
 
 
 def test_before_it_was_there(bank: hw.Shop, late_entry: None) -> None:

@@ -41,6 +41,9 @@ def command(
 ) -> None:
     """Show an entity. A TIME is 2024-04-10T10:30:00Z, or 2024-04-10 for the end of that day (UTC).
 
+    Versions count in the order of recording. Where events happened in another order, what was true at a time may be no
+    version of the entity: its version is null then.
+
     \b
       hw get order 123
       hw get order 123 --as-of 1997-12-31
@@ -56,7 +59,12 @@ def command(
                 state = shop.get(behaviour.aggregate, entity_id, as_of=as_of, known_at=known_at, at_version=at_version)
     import msgspec
 
-    show_one(form, msgspec.json.decode(behaviour.encode_state(state), type=dict[str, msgspec.Raw]))
+    shown: dict[str, Any] = msgspec.json.decode(behaviour.encode_state(state), type=dict[str, msgspec.Raw])
+    if not state.version:
+        shown["version"] = None
+        order = "its events were recorded in another order than they happened"
+        note(f"no version of {entity} {entity_id!r} has this state, since {order}")
+    show_one(form, shown)
 
 
 def _now(shop: Shop, behaviour: Behaviour[Any], entity_id: str) -> Any:

@@ -18,7 +18,7 @@ from headwater.client.replaying import replay
 from headwater.client.travelling import Post
 from headwater.entities.aggregate import Aggregate
 from headwater.entities.behaviour import Behaviour
-from headwater.entities.travel import Moment, as_known_at, as_of, at_version
+from headwater.entities.travel import Moment, as_known_at, as_of, at_version, version_of
 from headwater.environment import Environment
 from headwater.errors import HeadwaterError, Misuse, NotFound, Unknown
 from headwater.log.port import Log, TopicPartition
@@ -184,8 +184,9 @@ class Desk:
         return behaviour.read(self.log.keyed(partition, key))
 
     def past(self, behaviour: Behaviour[A], entity_id: str, moment: Moment) -> A:
-        """The state at a moment of the past. Raises: NotFound: nothing had happened by then."""
-        history = self.history(behaviour, entity_id)
+        """The state at a moment of the past, its `version` 0 if it is none of the entity's. Raises: NotFound: nothing
+        had happened by then."""
+        history = everything = self.history(behaviour, entity_id)
         if moment.as_of is not None:
             history = as_of(history, moment.as_of)
         if moment.known_at is not None:
@@ -194,7 +195,9 @@ class Desk:
             history = at_version(history, moment.at_version)
         if not history:
             raise NotFound(behaviour.entity, entity_id)
-        return behaviour.fold(entity_id, history)
+        state = behaviour.fold(entity_id, history)
+        state.version = version_of(everything, history)
+        return state
 
     def replay(self, behaviour: Behaviour[A]) -> dict[str, A]:
         """All entities, folded anew from all events. Raises: BadData, Unavailable."""

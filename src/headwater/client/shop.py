@@ -128,7 +128,8 @@ class Shop:
         """An entity's state: now, as its owner knows it, or at a moment of the past.
 
         Arguments: as_of: what was true then; known_at: what had been recorded then; at_version: after so many
-        events. Raises: NotFound: it was never there (by then); Unavailable, Unknown: as `send`.
+        events. `version` is 0 where no version has the state that was true then: events were recorded in another order
+        than they happened. Raises: NotFound: it was never there (by then); Unavailable, Unknown: as `send`.
         """
         desk, behaviour = self._desk, self._desk.behaviour(aggregate)
         moment = Moment(as_of, known_at, at_version)

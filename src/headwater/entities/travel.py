@@ -1,7 +1,8 @@
 """Time travel over an entity's recorded events: pure selections of its history.
 
 Two times are kept of every event: when it happened (`meta.time`) and when it was accepted (`meta.recorded`).
-`as_of` asks what was true at a time, `as_known_at` what had been recorded by then.
+`as_of` asks what was true at a time, `as_known_at` what had been recorded by then. Versions count in the order of
+recording: where that is not the order of the times, what had happened by a time is no version (`version_of`).
 """
 
 from __future__ import annotations
@@ -47,6 +48,15 @@ def at_version(history: Sequence[R], version: int) -> list[R]:
     if not 0 <= version <= newest:
         raise Misuse(f"version {version} does not exist; the entity has versions 0 to {newest}")
     return [recorded for recorded in history if (recorded.meta.version or 0) <= version]
+
+
+def version_of(history: Sequence[R], chosen: Sequence[R]) -> int:
+    """The version whose state a selection of a history folds to; 0: none has it, since an event before its newest one
+    is not in it."""
+    if not chosen:
+        return 0
+    version = newest_version(chosen)
+    return version if len(chosen) == len(at_version(history, version)) else 0
 
 
 def newest_version(history: Sequence[Recorded[Any]]) -> int:
