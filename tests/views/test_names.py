@@ -65,7 +65,7 @@ def test_hyphens(written: str, understood: str) -> None:
         ("CREATE TABLE v WITH (histroy = true) AS SELECT a FROM t", 1, 22),
         ("CREATE TABLE v WITH (history = 3) AS SELECT a FROM t", 1, 32),
         ("CREATE INDEX i ON t (a)", 1, 8),
-        ("CREATE TABLE v AS SELECT a FROM 'unended", 1, 1),
+        ("CREATE TABLE v AS SELECT a FROM 'unended", 1, 33),
     ],
 )
 def test_what_cannot_be_read_is_told_with_its_place(written: str, line: int, column: int) -> None:

@@ -61,10 +61,18 @@ def check_partition(record: NewRecord, partitions: int) -> None:
 def check_specs(specs: Sequence[TopicSpec]) -> None:
     """Raises `Misuse` for names that Kafka would refuse and for topics without partitions."""
     for spec in specs:
-        if not _TOPIC_NAME.fullmatch(spec.name) or spec.name in (".", ".."):
-            raise Misuse(f"{spec.name!r} cannot name a topic: use 1 to 249 letters, digits, dots, hyphens, underscores")
+        why = why_no_topic(spec.name)
+        if why is not None:
+            raise Misuse(why)
         if spec.partitions < 1:
             raise Misuse(f"topic {spec.name} needs at least one partition, not {spec.partitions}")
+
+
+def why_no_topic(name: str) -> str | None:
+    """Why Kafka would refuse a name of a topic; None: it would not."""
+    if _TOPIC_NAME.fullmatch(name) and name not in (".", ".."):
+        return None
+    return f"{name!r} cannot name a topic: use 1 to 249 letters, digits, dots, hyphens, underscores"
 
 
 def check_deletion(topic: str, compacted: bool) -> None:

@@ -15,8 +15,7 @@ class BadStatement(Misuse):
     def __init__(self, reason: str, text: str, start: int, file: str = "") -> None:
         self.reason, self.file = reason, file
         self.line, self.column = place_of(text, start)
-        lines = text.splitlines() or [""]
-        shown = lines[self.line - 1] if self.line <= len(lines) else ""
+        shown = text.split("\n")[self.line - 1]  # lines as `place_of` counts them, whatever else ends one elsewhere
         where = f"{file or 'view'}:{self.line}:{self.column}"
         super().__init__(f"{where}: {reason}\n    {shown}\n    {' ' * (self.column - 1)}^")
 

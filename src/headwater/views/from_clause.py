@@ -21,24 +21,29 @@ from headwater.views.types import ListOf, Member, SqlType
 @dataclass(slots=True, eq=False)
 class Read:
     """A relation while the statement is read. Arguments: place; source; types: those of its records that may be of
-    interest; join: how it comes to what stands left of it, None: it is the first."""
+    interest; written: its name in the statement; join: how it comes to what stands left of it, None: it is the
+    first."""
 
     place: Place
     source: Source
     types: tuple[SourceType, ...]
+    written: exp.Expr
     join: Joined | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Joined:
-    """How a relation is joined; the names are those of `plan.Join`. `written`: the condition in the statement."""
+    """How a relation is joined; the names are those of `plan.Join`. In the statement there are `equalities`, of each of
+    `equal`; `conditions`, of each of `on`; and `time`, of `as_of`."""
 
     side: Side
-    written: exp.Expr
     equal: list[tuple[str, str]] = field(default_factory=list)
     on: list[str] = field(default_factory=list)
     within: Interval | None = None
     as_of: str | None = None
+    equalities: list[exp.Expr] = field(default_factory=list)
+    conditions: list[exp.Expr] = field(default_factory=list)
+    time: exp.Expr = field(default_factory=exp.Null)
 
 
 Step = Unnest | Read
@@ -96,7 +101,7 @@ class FromClause:
         if source.inlined is not None and not self.reads:
             self.inline(source.inlined, place)
         self.enter(place, table)
-        return Read(place, source, types)
+        return Read(place, source, types, table)
 
     def inline(self, view: View, place: Place) -> None:
         """Reads a view as the topic that it reads."""
@@ -175,14 +180,16 @@ class FromClause:
         condition = join.args.get("on")
         if condition is None:
             raise self.statement.error("a join needs a condition: JOIN … ON a.x = b.y", join.this)
-        joined = Joined(side, condition.copy())
+        joined = Joined(side)
         for part in condition.flatten() if isinstance(condition, exp.And) else [condition]:
             resolved = resolve(self.scope, part)
             pair = self.pair(resolved, read.place.alias)
             if pair is None:
                 joined.on.append(resolved.sql("duckdb"))
+                joined.conditions.append(part.copy())
             else:
                 joined.equal.append(pair)
+                joined.equalities.append(part.copy())
         if not joined.equal:
             raise self.statement.error(
                 "a join needs at least one equality between its two sides: ON a.x = b.y", condition
@@ -214,7 +221,7 @@ class FromClause:
                 )
             if joined.side not in ("inner", "left"):
                 raise error("FOR SYSTEM_TIME AS OF looks up a row for each one on the left: JOIN or LEFT JOIN", table)
-            joined.as_of = resolve(self.scope, version.expression).sql("duckdb")
+            joined.as_of, joined.time = resolve(self.scope, version.expression).sql("duckdb"), version.expression
         if within is not None:
             if not all(one.source.metadata for one in [left[0], read]):
                 raise error("WITHIN compares the times of records, and the rows of a view have none", table)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from headwater.errors import Misuse
 from headwater.views.kept import Compiled, KeptTable
 from headwater.views.moments import Moment
 from headwater.views.plan import View
@@ -59,13 +58,13 @@ def before(view: View, moment: Moment) -> str:
     return f"CASE {quoted(PART)} {whens} ELSE false END" if whens else "false"
 
 
-def refuse_no_history(view: View, direct: bool) -> None:
-    """Raises: Misuse: the view cannot keep what it was. Arguments: direct: it reads one topic, and rows only come."""
+def why_no_history(view: View, direct: bool) -> str | None:
+    """Why the view cannot keep what it was, which it is to do. Arguments: direct: it reads one topic, and rows only
+    come."""
     window = view.window
-    if view.history and (
-        not direct or (window is not None and (window.kind == "session" or window.grace_us is not None))
-    ):
-        raise Misuse(
-            f"view {view.name}: history = true is kept for the events of one topic, without joins, sessions and a "
-            "grace; others are asked about the past without it: as_of= reads the log again"
-        )
+    if not view.history or (direct and (window is None or (window.kind != "session" and window.grace_us is None))):
+        return None
+    return (
+        "history = true is kept for the events of one topic, without joins, sessions and a grace; others are asked "
+        "about the past without it: as_of= reads the log again"
+    )

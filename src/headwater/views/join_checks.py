@@ -25,16 +25,16 @@ def check_joins(statement: Statement, reads: Iterable[Read], types: Types) -> No
 
 
 def check_join(statement: Statement, join: Joined, types: Types) -> None:
-    for pair in join.equal:
-        left, right = types([(join.written, one) for one in pair])
+    for pair, written in zip(join.equal, join.equalities, strict=True):
+        left, right = types([(written, one) for one in pair])
         if left != right and VARCHAR in (left, right):
             raise statement.error(
                 f"{left.sql} is compared with {right.sql}: CAST one of them, for '1' and '01' are one number and two "
                 "texts",
-                join.written,
+                written,
             )
-    types([(join.written, f"CAST({one} AS BOOLEAN)") for one in join.on])
+    types([(written, f"CAST({one} AS BOOLEAN)") for written, one in zip(join.conditions, join.on, strict=True)])
     if join.as_of is not None:
-        [kind] = types([(join.written, join.as_of)])
+        [kind] = types([(join.time, join.as_of)])
         if kind not in TIMES:
-            raise statement.error(f"FOR SYSTEM_TIME AS OF takes a time, and this is {kind.sql}", join.written)
+            raise statement.error(f"FOR SYSTEM_TIME AS OF takes a time, and this is {kind.sql}", join.time)

@@ -14,7 +14,7 @@ a line in the log; here that is an error.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
@@ -23,6 +23,7 @@ from sqlglot.tokens import Token, TokenType
 
 PARTS: Final = frozenset({TokenType.DASH, TokenType.DOT})
 WITHIN: Final = "WITHIN"
+Node = TypeVar("Node", bound=exp.Expr | None)
 
 
 class ViewParser(DuckDBParser):
@@ -69,6 +70,46 @@ class ViewParser(DuckDBParser):
         if table is not None and start < self._index:
             table.meta["start"] = self._tokens[start].start
         return table
+
+    def _parse_group(self, *args: Any, **kwargs: Any) -> exp.Group | None:
+        return self._placed(self._index, super()._parse_group(*args, **kwargs))
+
+    def _parse_having(self, *args: Any, **kwargs: Any) -> exp.Having | None:
+        return self._placed(self._index, super()._parse_having(*args, **kwargs))
+
+    def _parse_limit(self, *args: Any, **kwargs: Any) -> exp.Expr | None:
+        return self._placed(self._index, super()._parse_limit(*args, **kwargs))
+
+    def _parse_order(self, *args: Any, **kwargs: Any) -> exp.Expr | None:
+        return self._placed(self._index, super()._parse_order(*args, **kwargs))
+
+    def _parse_qualify(self) -> exp.Qualify | None:
+        return self._placed(self._index, super()._parse_qualify())
+
+    def _parse_with(self, *args: Any, **kwargs: Any) -> exp.With | None:
+        return self._placed(self._index, super()._parse_with(*args, **kwargs))
+
+    def _parse_interval(self, *args: Any, **kwargs: Any) -> exp.Add | exp.Interval | None:
+        return self._placed(self._index, super()._parse_interval(*args, **kwargs))
+
+    def _parse_placeholder(self) -> exp.Expr | None:
+        return self._placed(self._index, super()._parse_placeholder())
+
+    def _parse_function(self, *args: Any, **kwargs: Any) -> exp.Expr | None:
+        start, found = self._index, super()._parse_function(*args, **kwargs)
+        return self._placed(start, found) if self._index == start + 1 else found
+
+    def _parse_select(self, *args: Any, **kwargs: Any) -> exp.Expr | None:
+        start, found = self._index, super()._parse_select(*args, **kwargs)
+        if isinstance(found, exp.Select) and self._tokens[start + 1].token_type == TokenType.DISTINCT:
+            found.args["distinct"].meta["start"] = self._tokens[start + 1].start
+        return self._placed(start, found)
+
+    def _placed(self, start: int, found: Node) -> Node:
+        """A part of the tree with where it begins, which sqlglot does not tell. Arguments: start: its first token."""
+        if found is not None and start < self._index:
+            found.meta.setdefault("start", self._tokens[start].start)
+        return found
 
     def _parse_version(self) -> exp.Version | None:
         first = self._curr

@@ -11,12 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from sqlglot import exp
 
+from headwater.log.limits import why_no_topic
 from headwater.views.binding import Binder
 from headwater.views.plan import View
 from headwater.views.query import plan_query
 from headwater.views.refusing import refuse_functions, refuse_parts
+from headwater.views.routes import routes_of
 from headwater.views.sources import Catalogue, source_of_declaration, source_of_view
-from headwater.views.statements import Statement, names_in, read_statements
+from headwater.views.statements import TOO_DEEP, Statement, names_in, read_statements
 from headwater.views.texts import Text
 
 
@@ -36,11 +38,13 @@ def plan_with(binder: Binder, texts: Sequence[Text], catalogue: Catalogue) -> li
     statements = [one for text in texts for one in read_statements(text, names, binder)]
     refuse_twice(statements, catalogue)
     for one in statements:
+        refuse_topic(one)
         if one.query is None:
             catalogue.add(source_of_declaration(one))
     views = []
     for one in in_order([one for one in statements if one.query is not None]):
         view = plan_view(one, catalogue, binder)
+        refuse_topic_of_its_own(one, view)
         catalogue.add(source_of_view(view))
         views.append(view)
     return views
@@ -52,7 +56,28 @@ def plan_view(statement: Statement, catalogue: Catalogue, binder: Binder) -> Vie
     assert query is not None, "a declaration has no plan"
     select = refuse_parts(statement, query)
     refuse_functions(statement, binder)
-    return plan_query(statement, select, catalogue, binder)
+    try:
+        return plan_query(statement, select, catalogue, binder)
+    except RecursionError:
+        raise statement.error(TOO_DEEP, select) from None
+
+
+def refuse_topic(statement: Statement) -> None:
+    """Raises BadStatement for a topic that cannot be: of a stream, or of what others write."""
+    if statement.kind == "table" and statement.query is not None:
+        return
+    why = why_no_topic(str(statement.options.get("topic", statement.name)))
+    if why is not None:
+        place = "topic" if "topic" in statement.options else ""
+        raise statement.error_at(place, why if place else f"{why}, or WITH (topic = 'name')")
+
+
+def refuse_topic_of_its_own(statement: Statement, view: View) -> None:
+    """Raises BadStatement for a shared view whose name cannot be in that of the topic that brings its records
+    together."""
+    why = why_no_topic(view.name)
+    if why is not None and view.shared and routes_of(view):
+        raise statement.error_at("", f"a topic of its own has the view's name, and {why}")
 
 
 def refuse_twice(statements: Sequence[Statement], catalogue: Catalogue) -> None:
@@ -60,9 +85,9 @@ def refuse_twice(statements: Sequence[Statement], catalogue: Catalogue) -> None:
     seen: set[str] = set()
     for one in statements:
         if one.name.lower() in seen:
-            raise one.error(f"there are two statements of the name {one.name}")
+            raise one.error_at("", f"there are two statements of the name {one.name}")
         if one.query is not None and catalogue.find(one.name) is not None:
-            raise one.error(f"{one.name} is the name of a topic: give the view another one")
+            raise one.error_at("", f"{one.name} is the name of a topic: give the view another one")
         seen.add(one.name.lower())
 
 
@@ -73,7 +98,8 @@ def in_order(statements: Sequence[Statement]) -> Iterator[Statement]:
         ready = [one for one in waiting.values() if not any(name in waiting for name in read_by(one))]
         if not ready:
             first = next(iter(waiting.values()))
-            raise first.error(f"{', '.join(one.name for one in waiting.values())} read each other in a circle")
+            names = ", ".join(one.name for one in waiting.values())
+            raise first.error_at("", f"{names} read each other in a circle")
         for one in ready:
             yield one
             del waiting[one.name.lower()]

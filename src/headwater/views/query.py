@@ -12,6 +12,7 @@ from sqlglot import exp
 from headwater.log.topology import events_topic
 from headwater.views.aggregates import Partials, aggregates_in, is_aggregate
 from headwater.views.binding import Binder
+from headwater.views.errors import BadStatement
 from headwater.views.failing import always_fails, place_in
 from headwater.views.folding import resolve
 from headwater.views.from_clause import FromClause
@@ -29,6 +30,7 @@ from headwater.views.statements import Statement
 from headwater.views.stream_joins import joined_refusal
 from headwater.views.topics import topic_of
 from headwater.views.types import BIGINT, SqlType
+from headwater.views.unbuilt import unbuilt_in
 from headwater.views.windows import late_of, placed, refuse_early_sessions, window_of
 
 TAKEN: Final = ("eventType", "eventVersion", "timestamp")
@@ -110,6 +112,7 @@ class QueryPlan:
             record_key=self.record_key(output),
         )
         self.refuse_wrong_target(view)
+        self.refuse_unbuilt(view)
         refuse_early_sessions(self.statement, view)
         view = replace(view, late=late_of(self.statement, view.graced), sink=sink_of(self.statement, view))
         return replace(view, shared=shared_of(self.statement, view, self.types_of))
@@ -287,8 +290,8 @@ class QueryPlan:
         if self.statement.kind == "stream":
             return str(topic or self.statement.name)
         if topic is not None:
-            raise self.statement.error(
-                "topic = … is for CREATE STREAM, or for what others write: a table's rows change"
+            raise self.statement.error_at(
+                "topic", "topic = … is for CREATE STREAM, or for what others write: a table's rows change"
             )
         return None
 
@@ -297,19 +300,23 @@ class QueryPlan:
         make no key; or a column that cannot stand in a record."""
         if self.statement.kind != "stream":
             return None
-        for one in output:
+        for one, (_, written) in zip(output, self.outputs, strict=True):
             if one.name in TAKEN:
-                raise self.statement.error(f"a record has its own {one.name}: give the column another name")
+                raise self.statement.error(f"a record has its own {one.name}: give the column another name", written)
             if not is_written(one.type):
-                raise self.statement.error(f"{one.name} is {one.type.sql}, which a record does not hold: CAST it")
+                raise self.statement.error(
+                    f"{one.name} is {one.type.sql}, which a record does not hold: CAST it", written
+                )
         name = self.statement.options.get("key")
         if name is None:
             return None
         found = next((one for one in output if one.name == name), None)
         if found is None:
-            raise self.statement.error(f"key = '{name}' names no column of the stream")
+            raise self.statement.error_at("key", f"key = '{name}' names no column of the stream")
         if not is_key(found.type):
-            raise self.statement.error(f"key = '{name}': {found.type.sql} is no key; a text or a whole number is")
+            raise self.statement.error_at(
+                "key", f"key = '{name}': {found.type.sql} is no key; a text or a whole number is"
+            )
         return found.name
 
     def refuse_wrong_target(self, view: View) -> None:
@@ -317,21 +324,49 @@ class QueryPlan:
         key = self.statement.options.get("key")
         if view.target == "table":
             if key is not None:
-                raise self.statement.error("key = … is for CREATE STREAM; a table's key is what it is grouped by")
+                raise self.statement.error_at(
+                    "key", "key = … is for CREATE STREAM; a table's key is what it is grouped by"
+                )
             return
         if view.relation.key or view.relation.retracts or view.grouping is not None:
-            raise self.statement.error("these rows can change later, and what is in a topic stays: CREATE TABLE")
+            raise self.statement.error(
+                "these rows can change later, and what is in a topic stays: CREATE TABLE", self.what_changes()
+            )
         refused = joined_refusal(view, {one.place.alias: one.place.shown for one in self.clause.reads}, self.types_of)
         if refused is not None:
             relation, why = refused
             read = next(one for one in self.clause.reads if one.place.alias == relation.alias)
-            raise self.statement.error(why, None if read.join is None else read.join.written)
+            raise self.statement.error(why, read.written)
         if view.history:
-            raise self.statement.error("history = true is for tables: a stream is its own history")
+            raise self.statement.error_at("history", "history = true is for tables: a stream is its own history")
         if view.topic in {topic_of(one)[0] for one in leaves(view)}:
-            raise self.statement.error(f"it would read what it writes: give it another topic than {view.topic}")
+            raise self.topic_error(f"it would read what it writes: give it another topic than {view.topic}")
         if str(view.topic).endswith(OWNED) or view.topic in self.owned():
-            raise self.statement.error(f"{view.topic} is written by its entity's owner alone: give it another topic")
+            raise self.topic_error(f"{view.topic} is written by its entity's owner alone: give it another topic")
+
+    def topic_error(self, reason: str) -> BadStatement:
+        """What is wrong with where the rows of a stream go."""
+        return self.statement.error_at("topic" if "topic" in self.statement.options else "", reason)
+
+    def what_changes(self) -> exp.Expr:
+        """What gathers rows, else what is read, whose rows change."""
+        gathering = [self.select.args.get(name) for name in ("group", "distinct", "having")]
+        of_outputs = (tree for _, tree in self.outputs if aggregates_in(tree))
+        found: exp.Expr = next((one for one in (*gathering, *of_outputs) if one), self.clause.reads[0].written)
+        return found
+
+    def refuse_unbuilt(self, view: View) -> None:
+        """Raises BadStatement for what is understood and is not maintained."""
+        found = unbuilt_in(view)
+        if found is None:
+            return
+        if found.part is None:
+            raise self.statement.error_at("history", found.reason)
+        if isinstance(found.part, Window):
+            raise self.statement.error(found.reason, self.written_window)
+        alias = found.part.alias
+        read = next(one for one in self.clause.reads if one.place.alias == alias)
+        raise self.statement.error(found.reason, read.written)
 
     def owned(self) -> set[str]:
         """The topics of events of which there is an aggregate, which only its owner writes."""

@@ -68,7 +68,7 @@ def statements_of(
     texts = []
     for name in files:
         try:
-            texts.append(Text(Path(name).read_text(encoding="utf-8"), name))
+            texts.append(Text(Path(name).read_text(encoding="utf-8-sig"), name))
         except (OSError, UnicodeDecodeError) as error:
             raise Misuse(f"views={pattern!r}: {name} cannot be read: {error}") from error
     return Statements(tuple(texts), tuple(events), tuple(aggregates))

@@ -49,7 +49,7 @@ def relation_of(statement: Statement, read: Read, clause: FromClause, needs: Nee
         types = taking_part(statement, read, clause, needs)
     columns = []
     for wire in sorted(place.used):
-        columns.append(Column(wire, metadata[wire] if wire in metadata else column_type(statement, types, wire, place)))
+        columns.append(Column(wire, metadata[wire] if wire in metadata else column_type(statement, read, types, wire)))
     fields = [tuple(fields_of(one, place)) for one in types]
     return Relation(
         alias=place.alias,
@@ -79,8 +79,9 @@ def fields_of(one: SourceType, place: Place) -> Iterable[Field]:
             yield Field(member.wire, member.wire, cut(member.type, place.used[member.wire]))
 
 
-def column_type(statement: Statement, types: Sequence[SourceType], wire: str, place: Place) -> SqlType:
+def column_type(statement: Statement, read: Read, types: Sequence[SourceType], wire: str) -> SqlType:
     """The type of a column, which all types must agree on. Raises: BadStatement."""
+    place = read.place
     found: dict[SqlType, str] = {}
     for one in types:
         for member in one.members:
@@ -88,7 +89,7 @@ def column_type(statement: Statement, types: Sequence[SourceType], wire: str, pl
                 found.setdefault(cut(member.type, place.used[wire]), one.name)
     if len(found) > 1:
         ways = " and ".join(f"{kind.sql} in {name}" for kind, name in found.items())
-        raise statement.error(f"{wire} is {ways}: choose with WHERE _type = …")
+        raise statement.error(f"{wire} is {ways}: choose with WHERE _type = …", read.written)
     if found:
         return next(iter(found))
     return next(cut(one.type, place.used[wire]) for one in place.members if one.wire == wire)
@@ -106,7 +107,8 @@ def taking_part(statement: Statement, read: Read, clause: FromClause, needs: Nee
         missing = "; ".join(f"{one.name} has no {', '.join(sorted(required - wires(one)))}" for one in read.types)
         raise statement.error(
             f"no event type of {read.source.name} has all that a row is made of: {missing}; where a field may be "
-            "missing, write COALESCE(field, …)"
+            "missing, write COALESCE(field, …)",
+            read.written,
         )
     return tuple(types)
 

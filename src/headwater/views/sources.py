@@ -115,10 +115,13 @@ def source_of_declaration(statement: Statement) -> Source:
                 raise statement.text.error(f"{one.name} is not read from JSON; there are: {known}", column.start)
     key = tuple(one.name for one in statement.columns if one.key)
     if statement.kind == "stream" and key:
-        raise statement.error("a stream has no key: its rows are only added; CREATE TABLE describes rows that change")
+        start = next(one.start for one in statement.columns if one.key)
+        raise statement.text.error(
+            "a stream has no key: its rows are only added; CREATE TABLE describes rows that change", start
+        )
     if statement.kind == "table" and not key:
-        raise statement.error(
-            "a table of others needs a key, which tells whose row a record replaces: name TYPE PRIMARY KEY"
+        raise statement.error_at(
+            "", "a table of others needs a key, which tells whose row a record replaces: name TYPE PRIMARY KEY"
         )
     topic = str(statement.options.get("topic") or statement.name)
     return Source(statement.name, "records", (SourceType("", None, members),), ALL_METADATA, key, bool(key), topic)

@@ -16,16 +16,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from headwater.errors import Misuse
 from headwater.failures.held import tables_of
 from headwater.views.clock import LATE, TIMES, clock_of
 from headwater.views.closing import closing_of
-from headwater.views.history import origin_names, origin_of, refuse_no_history, unmerged
+from headwater.views.history import origin_names, origin_of, unmerged
 from headwater.views.joining import WEIGHT, Joining, changed_rows, is_direct
 from headwater.views.kept import Change, table_of
 from headwater.views.kept import Compiled as Compiled
 from headwater.views.kept import KeptTable as KeptTable
-from headwater.views.plan import Grouping, Join, Partial, View, Window
+from headwater.views.plan import Grouping, Partial, View, Window
 from headwater.views.types import quoted
 from headwater.views.windowed import (
     SESSIONS,
@@ -43,8 +42,7 @@ ORDER = "o"
 
 
 def compile_view(view: View, runner: str) -> Compiled:
-    """Arguments: runner: whose tables they are. Raises: Misuse: what cannot be maintained yet."""
-    refuse_unbuilt(view)
+    """Arguments: view: as it was planned; runner: whose tables they are."""
     compiled = _ungrouped(view, runner) if view.grouping is None else _grouped(view, view.grouping, runner)
     if is_direct(view):
         return compiled
@@ -247,26 +245,3 @@ def _finished(partial: Partial) -> str:
     """A folded partial where there may be no row at all."""
     name = f"g.{quoted(partial.name)}"
     return f"coalesce({name}, 0)" if partial.kind == "count" else name
-
-
-def refuse_unbuilt(view: View) -> None:
-    """Raises: Misuse: the plan has a part that is not carried out yet, in words that say what to do instead."""
-    where = f"view {view.name}"
-    for relation in view.relations:
-        inner = relation.view
-        if inner is not None and inner.grouping is not None and not inner.grouping.keys:
-            raise Misuse(f"{where}: {relation.name} has no GROUP BY, so it has one row, and is asked by itself")
-    for step in view.steps:
-        if isinstance(step, Join) and step.as_of is not None and step.right.origin == "view":
-            raise Misuse(
-                f"{where}: {step.right.name} is a view, and of these is not kept what they were: FOR SYSTEM_TIME AS OF "
-                "is for states of entities; without it the view is joined as it is now"
-            )
-        if isinstance(step, Window) and step.grace_us is not None and not is_direct(view):
-            raise Misuse(
-                f"{where}: a window has a grace over the records of one topic. A row of a join comes with the later of "
-                "its records, and a row of a table may change at any time, so whether it is late would depend on the "
-                "order in which topics are read. Leave the grace out, or write it in the join: WITHIN (INTERVAL …, "
-                "grace => …)"
-            )
-    refuse_no_history(view, is_direct(view))

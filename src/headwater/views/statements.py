@@ -10,8 +10,10 @@ The words up to the query are read here; the query is read by `names.ViewParser`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Final, Literal
 
 from sqlglot import exp
@@ -23,6 +25,11 @@ from headwater.views.errors import BadStatement
 from headwater.views.names import ViewDialect, tokens_of, touching
 from headwater.views.second_reading import calls_of
 from headwater.views.texts import Text
+
+BRACKETS: Final = {TokenType.L_PAREN: 1, TokenType.L_BRACKET: 1, TokenType.R_PAREN: -1, TokenType.R_BRACKET: -1}
+TOO_DEEP: Final = "this is nested too deeply to be read: make a view of a part of it, and read that"
+UNENDED: Final = re.compile(r"Missing (.*) from \d+:(\d+)", re.DOTALL)
+"""What sqlglot says of a text, a name or a comment without an end: what is missing, and where the token begins."""
 
 Kind = Literal["table", "stream"]
 Value = str | bool | int
@@ -52,7 +59,8 @@ class Statement:
     """One statement.
 
     Arguments: kind; name; options; query: None where columns are declared; columns: none where there is a query; text:
-    all that it stands in; start, end: where in it; functions: those that it calls, and where.
+    all that it stands in; start, end: where in it; functions: those that it calls, and where; places: where the name
+    stands, as "", and each option.
     """
 
     kind: Kind
@@ -64,6 +72,7 @@ class Statement:
     start: int
     end: int
     functions: tuple[tuple[str, int], ...] = ()
+    places: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def sql(self) -> str:
@@ -74,6 +83,10 @@ class Statement:
         """What is wrong with a part of it; None: with all of it."""
         start = None if node is None else start_of(node)
         return self.text.error(reason, self.start if start is None else start)
+
+    def error_at(self, place: str, reason: str) -> BadStatement:
+        """What is wrong with one of its options, or with its name: ""."""
+        return self.text.error(reason, self.places.get(place, self.start))
 
 
 def start_of(node: exp.Expr) -> int | None:
@@ -99,6 +112,11 @@ def read_tokens(text: Text, topics: Collection[str]) -> list[Token]:
     try:
         return tokens_of(text.sql, topics)
     except TokenError as reason:
+        missing = UNENDED.fullmatch(str(reason.__cause__))
+        if missing is not None:
+            raise text.error(f"what begins here never ends: {missing[1]} is missing", int(missing[2])) from None
+        if text.sql.rfind("/*") > text.sql.rfind("*/"):
+            raise text.error("what begins here never ends: */ is missing", text.sql.rfind("/*")) from None
         raise text.error(f"this cannot be read: {reason}", 0) from None
 
 
@@ -118,15 +136,19 @@ def split(tokens: Sequence[Token]) -> Iterator[list[Token]]:
 
 @dataclass(slots=True)
 class Header:
-    """Reads the words of one statement up to its query. Arguments: text; tokens: of the statement; place: the next."""
+    """Reads the words of one statement up to its query. Arguments: text; tokens: of the statement; place: the next;
+    places: as of `Statement`."""
 
     text: Text
     tokens: list[Token]
     place: int = field(default=0)
+    places: dict[str, int] = field(default_factory=dict)
 
     def statement(self, binder: Binder) -> Statement:
         """The statement. Raises: BadStatement."""
-        kind, name = self.begin()
+        kind = self.kind()
+        self.places[""] = self.tokens[min(self.place, len(self.tokens) - 1)].start
+        name = self.name()
         columns = self.columns() if self.peek() == "(" else ()
         options = self.options() if self.take("WITH") else {}
         query: exp.Query | None = None
@@ -141,7 +163,7 @@ class Header:
                 raise self.error(f"here AS SELECT … is expected: CREATE {kind.upper()} {name} AS SELECT …")
             query, functions = read_query(self.text, self.tokens[self.place :], binder)
         start, end = self.tokens[0].start, self.tokens[-1].end
-        return Statement(kind, name, options, query, columns, self.text, start, end, functions)
+        return Statement(kind, name, options, query, columns, self.text, start, end, functions, self.places)
 
     def begin(self) -> tuple[Kind, str]:
         """What the statement makes, and its name."""
@@ -206,6 +228,7 @@ class Header:
             name = token.text.lower()
             if name not in OPTIONS:
                 raise self.error(f"there is no option {name}: {'; '.join(text for _, text in OPTIONS.values())}")
+            self.places[name] = token.start
             self.place += 1
             if not self.take("="):
                 raise self.error(f"here = is expected: {name} = value")
@@ -254,10 +277,19 @@ def read_query(text: Text, tokens: Sequence[Token], binder: Binder) -> tuple[exp
     """The tree of a query, and the functions that it calls. Raises: BadStatement."""
     if not tokens:
         raise text.error("here SELECT … is expected", len(text.sql.rstrip().rstrip(";")))
-    tree = parse(text, tokens)
-    if not isinstance(tree, exp.Query):
-        raise text.error("here SELECT … is expected", tokens[0].start)
-    return tree, tuple(calls_of(text, tokens, tree, binder))
+    try:
+        tree = parse(text, tokens)
+        if not isinstance(tree, exp.Query):
+            raise text.error("here SELECT … is expected", tokens[0].start)
+        return tree, tuple(calls_of(text, tokens, tree, binder))
+    except RecursionError:
+        raise text.error(TOO_DEEP, deepest(tokens).start) from None
+
+
+def deepest(tokens: Sequence[Token]) -> Token:
+    """The first token in the most brackets, the last of which it is."""
+    depths = list(accumulate(BRACKETS.get(token.token_type, 0) for token in tokens))
+    return tokens[depths.index(max(depths))]
 
 
 def parse(text: Text, tokens: Sequence[Token]) -> exp.Expr:

@@ -19,6 +19,7 @@ from typing import Final, Literal, cast, get_args
 
 from sqlglot import exp
 
+from headwater.views.aggregates import is_aggregate
 from headwater.views.binding import Binder
 from headwater.views.folding import resolve
 from headwater.views.from_clause import interval_us
@@ -34,6 +35,8 @@ FORMS: Final[dict[str, tuple[Kind, int, str]]] = {
     "HOP": ("hop", 3, "HOP(time, INTERVAL size, INTERVAL advance)"),
     "SESSION": ("session", 2, "SESSION(time, INTERVAL gap)"),
 }
+MOST_WINDOWS: Final = 10_000
+"""In so many windows a row may be: each of them is a row of its own, in memory at once."""
 PLACE: Final = ("_partition", "_offset")
 COLUMNS: Final = (Member("window_start", "window_start", TIMESTAMP), Member("window_end", "window_end", TIMESTAMP))
 
@@ -63,6 +66,13 @@ def window_of(statement: Statement, scope: Scope, node: exp.Expr, binder: Binder
         advance = interval_us(statement, binder, plain[2])
         if advance > size:
             raise statement.error("windows that begin further apart than they are long would leave out rows", plain[2])
+        count = -(-size // advance)
+        if count > MOST_WINDOWS:
+            raise statement.error(
+                f"each row would be in {count:,} windows, and {MOST_WINDOWS:,} are possible: let them begin further "
+                "apart, or be shorter",
+                plain[2],
+            )
     if kind != "session" and grace is None:
         scope.places.append(Place("win", "window", COLUMNS, item=StructOf(COLUMNS)))
         return Unnest("win", windows_of(time, size, advance), window=Window(kind, time, size, advance, None))
@@ -94,9 +104,11 @@ def late_of(statement: Statement, graced: bool) -> Late:
     if said is None:
         return "dead_letter"
     if not graced:
-        raise statement.error("late = … is for a window or a WITHIN with a grace: nothing is late in this view")
+        raise statement.error_at(
+            "late", "late = … is for a window or a WITHIN with a grace: nothing is late in this view"
+        )
     if said not in get_args(Late):
-        raise statement.error(f"late cannot be '{said}': write 'dead_letter' or 'drop'")
+        raise statement.error_at("late", f"late cannot be '{said}': write 'dead_letter' or 'drop'")
     return cast("Late", said)
 
 
@@ -111,5 +123,15 @@ def refuse_early_sessions(statement: Statement, view: View) -> None:
     if any(one is not None and '"win".' in one for one in texts):
         raise statement.error(
             "window_start and window_end of a session are known when its rows are gathered: write them in SELECT or "
-            "HAVING"
+            "HAVING",
+            early_in(statement),
         )
+
+
+def early_in(statement: Statement) -> exp.Expr | None:
+    """Where a statement asks for the times of a session before they are known."""
+    assert statement.query is not None, "it has a window"
+    parts = [statement.query.args.get("where"), statement.query.args.get("group")]
+    parts += [node for node in statement.query.walk() if is_aggregate(node)]
+    names = (node for part in parts if part is not None for node in part.find_all(exp.Column))
+    return next((node for node in names if node.name.lower() in ("window_start", "window_end")), None)
