@@ -214,6 +214,12 @@ def test_a_number_beyond_sqlites_arithmetic_is_not_shown_as_nothing(shell: Shell
     assert row == {"twice": "inf", "none": None}
 
 
+def test_columns_of_one_name_are_all_shown(shell: Shell, account: Shop) -> None:
+    question = "query 'SELECT 1 AS a, 2 AS a, 3 AS b'"
+    assert shell(question).one == {"a": 1, "a_1": 2, "b": 3}
+    assert shell(f"{question} --output table").out.split() == ["a", "a_1", "b", "─" * 11, "1", "2", "3"]
+
+
 # --- tail
 
 

@@ -6,6 +6,7 @@ the terminal: unprintable characters are shown as escapes.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -75,6 +76,17 @@ def show_rows(
         stream = sys.stderr if beside else sys.stdout
         _print_table(columns, [[cell(row.get(name)) for name in columns] for row in everything], stream)
     return len(everything)
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Names of columns of which several may have one, as in `SELECT a.n, b.n`: the second is `n_1`, as DuckDB names it,
+    unless another has that name."""
+    found: list[str] = []
+    for name in names:
+        others = (f"{name}_{number}" for number in itertools.count(1))
+        new = (other for other in others if other not in names and other not in found)
+        found.append(next(new) if name in found else name)
+    return found
 
 
 def show_one(form: Form, thing: Row) -> None:

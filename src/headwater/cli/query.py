@@ -12,7 +12,7 @@ import click
 
 from headwater.cli.asking import connected
 from headwater.cli.ending import then
-from headwater.cli.output import Form, Text, cell, note, output_option, show_rows
+from headwater.cli.output import Form, Text, cell, distinct, note, output_option, show_rows
 from headwater.cli.project import Project, app_option, on_option, store_option
 from headwater.cli.times import Moment, Seconds
 from headwater.errors import Misuse, NotYet, Unavailable
@@ -84,6 +84,8 @@ def command(
       hw query --follow "SELECT * FROM order_summary"
       hw query --as-of 2024-04-10 "SELECT * FROM order_summary"
 
+    The second of two columns of one name, as in SELECT a.n, b.n, is told as n_1.
+
     With --follow, each line is a row that came (weight above 0) or went (below). All that changed at once ends with the
     line that has a position, with which --since goes on.
     """
@@ -119,8 +121,9 @@ def command(
                     if cost.views:
                         note(f"{cost.records:,} records at most are read again for {', '.join(cost.views)}")
                     answer = running.models.past(sql, arguments, moment, timeout, most)
-                rows = [{name: _shown(value) for name, value in row.items()} for row in answer.dicts()]
-        show_rows(form, answer.columns, rows, empty="no rows")
+                columns = distinct(answer.columns)
+                rows = [dict(zip(columns, map(_shown, row), strict=True)) for row in answer]
+        show_rows(form, columns, rows, empty="no rows")
 
 
 def tell(form: Form, following: Following[dict[str, Any]]) -> None:
