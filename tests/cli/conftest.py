@@ -17,10 +17,11 @@ import pytest
 
 from headwater.app import App
 from headwater.cli import run
-from headwater.cli.verbs import VERBS, hw
+from headwater.cli.verbs import hw
 from headwater.client.shop import Shop
 from headwater.log.opening import sqlite_path
 from headwater.log.sqlite import SqliteLog
+from headwater.testing import broker_command
 from headwater.testing.waiting import eventually
 
 SESSION_S = 60.0
@@ -93,16 +94,20 @@ class Shell:
 
 
 def refuse_unknown_command(line: str) -> None:
-    """Fails unless a line is a command line of `hw` whose verb, options and arguments exist."""
+    """Fails unless a line is a command line of `hw`, or of brokers, whose verb, options and arguments exist."""
     program, *words = shlex.split(line)
-    assert program == "hw", line
+    group: click.Group = hw
+    if [program, *words[:2]] == ["python", "-m", "headwater.testing.broker_command"]:
+        group, words = broker_command.command, words[2:]
+    else:
+        assert program == "hw", line
     if words == ["--help"]:
         return
-    assert words[0] in VERBS, line
-    command = hw.get_command(click.Context(hw), words[0])
+    assert words[0] in group.list_commands(click.Context(group)), line
+    command = group.get_command(click.Context(group), words[0])
     assert command is not None, line
     try:
-        command.make_context(words[0], words[1:], parent=click.Context(hw, info_name="hw"))
+        command.make_context(words[0], words[1:], parent=click.Context(group, info_name="hw"))
     except click.exceptions.Exit:
         return  # it printed its help
 

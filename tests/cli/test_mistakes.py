@@ -92,10 +92,10 @@ ON_THEIR_OWN = {
     "project without a name": Mistake("new .", r"'\.' is no name for a project", USAGE, "hw new shop"),
     "project above": Mistake("new ..", r"'\.\.' is no name for a project", USAGE, "hw new shop"),
     "no such directory": Mistake(
-        "run bankapp:app --on sqlite:///no/such/bank.db", r"no/such", WAITING, "hw topics --on"
+        "run bankapp:app --on sqlite:///no/such/bank.db", r"no/such", WAITING, f"hw run bankapp:app {ON}"
     ),
     "directory not writable": Mistake(
-        "run bankapp:app --on sqlite:////proc/bank.db", r"/proc/bank.db", WAITING, "hw topics --on"
+        "run bankapp:app --on sqlite:////proc/bank.db", r"/proc/bank.db", WAITING, f"hw run bankapp:app {ON}"
     ),
     "a text as a log": Mistake("topics --on sqlite:///notes.txt", r"notes.txt", USAGE, "hw topics --help"),
     "another program's file": Mistake("topics --on sqlite:///other.db", r"other.db", USAGE, "hw topics --help"),
@@ -307,8 +307,11 @@ def test_nobody_runs_on_the_broker(shell: Shell, project: Path) -> None:
     with socket.socket() as closed:  # bound, and nobody listens
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-        typed = f"topics --on kafka://127.0.0.1:{port}"
-        check(shell, Mistake(typed, rf"127\.0\.0\.1:{port} is not available", WAITING, f"hw {typed}"))
+        not_there = rf"127\.0\.0\.1:{port} is not available: .*; check the address, and whether a broker runs there$"
+        start = f"python -m headwater.testing.broker_command start --port {port}"
+        check(shell, Mistake(f"topics --on kafka://127.0.0.1:{port}", not_there, WAITING, start))
+        several = f"kafka://127.0.0.1:{port},127.0.0.2:{port}?connect_timeout_s=1"
+        check(shell, Mistake(f"topics --on '{several}'", "is not available", WAITING, "hw topics --help"))
 
 
 def test_a_broken_headwater_toml(shell: Shell, directory: Path) -> None:

@@ -263,7 +263,7 @@ class TestNobodyThere:
             address = f"127.0.0.1:{listener.getsockname()[1]}"
 
             def refused() -> None:
-                with pytest.raises(Unavailable, match=f"{address}.*scripts/broker start"):
+                with pytest.raises(Unavailable, match=f"{address}.*python -m headwater.testing.broker_command start"):
                     KafkaLog(address)
 
             in_time(2, refused)  # nobody listens there, and nobody else can

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import shlex
 import sys
 import tomllib
@@ -29,6 +30,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 FILE = "headwater.toml"
 VIEWS_STORE = "headwater.views-store"
+LOCAL_BROKER = re.compile(r"kafka://(?:localhost|127\.\d+\.\d+\.\d+|\[::1\]):(\d+)(?![^/?])")
+"""The address of one broker on this machine."""
+
 FORMS = "sqlite:///shop.db or kafka://localhost:9092"
 
 
@@ -113,8 +117,7 @@ class Project:
     @property
     def run_command(self) -> str:
         """The command that does the app's work."""
-        app = "MODULE:APP" if self._app is None else self._app
-        return f"hw run {shlex.quote(app)} --on {shlex.quote(self.on)}"
+        return _run_command(self._app, self.on)
 
     @property
     def file(self) -> Path | None:
@@ -182,9 +185,24 @@ class Project:
     @contextmanager
     def reaching(self) -> Iterator[None]:
         """What to type when the log cannot be reached, or its address is wrong."""
-        on = shlex.quote(self.on)
-        with then(Unavailable, f"hw topics --on {on}"), then(Misuse, f"hw {self._verb} --help"):
+        with then(Misuse, f"hw {self._verb} --help"), then(Unavailable, self._way_on):
             yield
+
+    @property
+    def _way_on(self) -> str:
+        """What to type where nothing answers at the log's address. The same once more would fail once more."""
+        if self.on.startswith("kafka:"):
+            broker = LOCAL_BROKER.match(self.on)
+            if broker is None:
+                return f"hw {self._verb} --help"
+            return f"python -m headwater.testing.broker_command start --port {broker[1]}"
+        if self.file is not None and not self.file.exists():  # it cannot be made there
+            return _run_command(self._app, f"sqlite:///{self.file.name}")
+        return f"hw topics --on {shlex.quote(self.on)}"
+
+
+def _run_command(app: str | None, on: str) -> str:
+    return f"hw run {shlex.quote(app or 'MODULE:APP')} --on {shlex.quote(on)}"
 
 
 def _from_file() -> dict[str, str]:

@@ -52,12 +52,13 @@ def stop(directory: Path, delete: bool) -> None:
 
 
 @command.command()
-@click.pass_obj
-def status(directory: Path) -> None:
+@click.pass_context
+def status(context: click.Context) -> None:
     """One line per broker, then the address. Exit code 3 when one of them does not run."""
+    directory: Path = context.obj
     cluster = Cluster.load(directory)
     if cluster is None:
-        click.echo("no brokers were started yet: ./scripts/broker start")
+        click.echo(f"no brokers were started yet in {directory}: {context.find_root().command_path} start")
         sys.exit(3)
     running = cluster.pids
     for node in cluster.nodes:
@@ -67,9 +68,10 @@ def status(directory: Path) -> None:
     sys.exit(0 if len(running) == len(cluster.nodes) else 3)
 
 
-def main() -> None:
+def main(name: str | None = None) -> None:
+    """Arguments: name: what it was called by, if that is not `python -m headwater.testing.broker_command`."""
     try:
-        command()
+        command(prog_name=name)
     except HeadwaterError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)

@@ -16,6 +16,7 @@ import fcntl
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import socket
@@ -262,7 +263,8 @@ def start_brokers(
     if len(cluster.nodes) != nodes or port not in (None, cluster.nodes[0].port):
         raise Misuse(
             f"{directory} holds {len(cluster.nodes)} node(s) from port {cluster.nodes[0].port}: start it as it "
-            "is, choose another directory, or remove it with `./scripts/broker stop --delete`"
+            "is, choose another directory, or remove it: python -m headwater.testing.broker_command --directory "
+            f"{shlex.quote(str(directory))} stop --delete"
         )
     cluster.start()
     return cluster

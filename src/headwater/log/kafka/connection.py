@@ -138,8 +138,8 @@ class Connection:
 
     def unavailable(self, why: str) -> Unavailable:
         return Unavailable(
-            f"Kafka at {self.bootstrap} is not available: {why}; check the address, or start a broker: "
-            "./scripts/broker start"
+            f"Kafka at {self.bootstrap} is not available: {why}; check the address, and whether a broker runs there; "
+            "start one with: python -m headwater.testing.broker_command start"
         )
 
     def translated(self, error: KafkaError, what: str) -> HeadwaterError:
