@@ -123,6 +123,17 @@ ON_THEIR_OWN = {
         f"import no.ndjson {APP} {ON}", r"no.ndjson cannot be read: No such file", USAGE, "hw import --help"
     ),
     "project there already": Mistake("new taken", r"taken exists and is not empty", USAGE, "hw new taken_2"),
+    "project that would hide what is installed": Mistake(
+        "new click", r"'click' is installed here \(.*click", USAGE, "hw new my_click"
+    ),
+    "project with a word of Python as its name": Mistake(
+        "new True", r"'True' is the name of something else in Python", USAGE, "hw new true"
+    ),
+    "project of Python's own": Mistake("new Email", r"'Email' cannot name a package", USAGE, "hw new my_email"),
+    "project with a long name": Mistake(
+        f"new {'a' * 300}", r"has 300 characters: a name has at most 50", USAGE, f"hw new {'a' * 30}"
+    ),
+    "project without a letter": Mistake("new __", r"'__' cannot name a package", USAGE, "hw new shop"),
     "project with a bad name": Mistake("new My-Shop", r"'My-Shop' cannot name a package", USAGE, "hw new my_shop"),
     "port out of range": Mistake(
         "topics --on kafka://localhost:99999", r"'localhost:99999' is no broker", USAGE, "hw topics"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from headwater.testing.waiting import eventually
 from tests.cli.conftest import Shell, refuse_unknown_command
 from tests.cli.test_run import ROOT, Process
 
@@ -37,12 +38,21 @@ def test_a_project_may_be_made_in_an_empty_directory(shell: Shell, directory: Pa
     assert 'hw.App("kiosk"' in (directory / "kiosk" / "kiosk" / "app.py").read_text()
 
 
+@pytest.mark.parametrize("name", ["shop", "click", "True", "email", "E-Mail", "ü", "_", "a" * 300, "a" * 50, "7", "-x"])
+def test_the_name_that_is_advised_is_accepted(shell: Shell, directory: Path, name: str) -> None:
+    """Twice the same one, so that there is something to be advised."""
+    shell("new", "--", name)
+    ended = shell("new", "--", name)
+    assert ended.code == 2
+    assert shell(ended.next.removeprefix("hw ")).code == 0, ended
+
+
 def test_its_tests_pass(shop: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-q"], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ""}
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "4 passed" in ended.stdout
+    assert "5 passed" in ended.stdout
 
 
 def test_it_passes_the_type_checker(shop: Path) -> None:
@@ -66,6 +76,8 @@ def test_the_commands_of_its_readme_work(shell: Shell, shop: Path) -> None:
             ended = shell(shlex.join(shlex.split(line)[1:] + (["--yes"] if " revert " in line else [])))
             assert ended.code == 0, (line, ended)
         assert shell("get order 123").one["status"] == "placed", "it was cancelled, and that was reverted"
+        wanted = [{"order_id": "123", "customer_id": "456", "total": "11.77"}]
+        eventually(lambda: shell('query "SELECT * FROM open_order"').rows == wanted, saying="the table follows")
         assert process.stop(signal.SIGTERM) == 0
     finally:
         process.popen.kill()
