@@ -134,6 +134,12 @@ class OpenOrder(hw.Projection):
     def cancelled(self, event: OrderCancelled, meta: hw.Meta) -> hw.Deleted:
         return hw.DELETED
 
+    @hw.on(hw.Reverted)
+    def reverted(self, event: hw.Reverted, meta: hw.Meta) -> hw.Deleted | None:
+        order: Order = event.state_as(Order)
+        self.total = order.total
+        return hw.DELETED if order.status == "cancelled" else None
+
 
 class PaymentEvent(hw.Event, entity="payment"):
     payment_id: hw.Key[str]
@@ -175,6 +181,10 @@ class Billing(hw.Process, version=1):
     def charge(self, event: OrderPlaced, meta: hw.Meta) -> list[hw.Command]:
         self.asked = True
         return [RequestPayment(event.order_id, event.total)]
+
+    @hw.on(hw.Reverted, key=lambda event, meta: meta.entity_id)
+    def reverted(self, event: hw.Reverted) -> None:
+        self.asked = False
 
 
 app = hw.App("shop", aggregates=[Order, Payment], projections=[Revenue, Sold, OpenOrder], processes=[Billing])

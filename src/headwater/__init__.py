@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # for the checkers; HOMES says the same at run time
         Unknown,
     )
     from headwater.failures import dead_letter, stop
-    from headwater.messages import Command, Event, Key, Timeout, Value, field
+    from headwater.messages import Command, Event, Key, Reverted, Timeout, Value, field
     from headwater.messages.envelope import Meta, Recorded
     from headwater.messages.reactions import on
     from headwater.messages.rejection import Rejected
@@ -39,7 +39,7 @@ HOMES = {
     "headwater.entities": "Aggregate decides evolves",
     "headwater.errors": "BadData Conflict Failed HeadwaterError Misuse NotFound NotYet Unavailable Unknown",
     "headwater.failures": "dead_letter stop",
-    "headwater.messages": "Command Event Key Timeout Value field",
+    "headwater.messages": "Command Event Key Reverted Timeout Value field",
     "headwater.messages.envelope": "Meta Recorded",
     "headwater.messages.reactions": "on",
     "headwater.messages.rejection": "Rejected",
@@ -75,6 +75,7 @@ __all__ = [
     "Receipt",
     "Recorded",
     "Rejected",
+    "Reverted",
     "Rows",
     "Sending",
     "Shop",

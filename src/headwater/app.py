@@ -105,7 +105,7 @@ class App:
     def _refuse_unknown_topics(self) -> None:
         known = {behaviour.entity for behaviour in self.behaviours.values()}
         known |= {entity for shape in self.processes for entity in shape.families}
-        known |= {str(one.message_type.__hw__.entity) for each in self.projections for one in reactions_of(each)}
+        known |= {str(one.entity) for each in self.projections for one in reactions_of(each)}
         known |= {str(one.__hw__.entity) for one in self.events}
         topics = sorted(map(events_topic, known))
         for topic in self.codecs.topics:
@@ -117,7 +117,7 @@ class App:
         found: list[Any] = [*self.events, *(one.family for one in self.behaviours.values())]
         found += [reaction.message_type for one in self.projections for reaction in reactions_of(one)]
         found += [event for shape in self.processes for event in shape.reactions]
-        return list({one.__hw__.entity: one for one in found}.values())
+        return list({one.__hw__.entity: one for one in found if one.__hw__.entity is not None}.values())
 
     def plans(self) -> list[View]:
         """Its views; none: it has none. Raises: Misuse: they cannot be read, or their packages are not installed."""

@@ -289,6 +289,32 @@ def test_without_a_yes_nothing_is_reverted(shell: Shell, account: Shop) -> None:
     assert account.version(Account, "1") == 2
 
 
+REVERTED = """
+    @hw.on(hw.Reverted)
+    def reverted(self, event: hw.Reverted) -> None:
+        self.balance = event.state_as(Account).balance
+"""
+
+
+@pytest.mark.parametrize("yes", ["", " --yes"])
+def test_a_revert_names_the_read_models_that_do_not_follow(yes: str, shell: Shell, account: Shop) -> None:
+    deposit(shell, "10")
+    note = "note: a revert is an event, hw.Reverted; balance does not react to it and stays as before"
+    assert note in shell(f"revert account 1 --to-version 1{yes}").err
+
+
+@pytest.mark.parametrize("views", ["events", "state"])
+def test_a_revert_names_views_of_what_happened(views: str, shell: Shell, account: Shop, project: Path) -> None:
+    pytest.importorskip("duckdb")
+    deposit(shell, "10")
+    (project / "views").mkdir()
+    (project / "views" / "totals.sql").write_text(f"CREATE TABLE total AS SELECT COUNT(*) AS n FROM account-{views}")
+    text = (project / "bankapp.py").read_text().replace("\napp =", f"{REVERTED}\n\napp =")
+    (project / "watching.py").write_text(text.replace("[Balance]", '[Balance], views="views/*.sql"'))
+    ended = shell("revert account 1 --to-version 1 --app watching:app")
+    assert ("Reverted; total does not react" in ended.err) is (views == "events"), ended
+
+
 def test_a_revert_to_the_same_state_appends_nothing(shell: Shell, account: Shop) -> None:
     ended = shell("revert account 1 --to-version 1 --yes")
     assert ended.code == 0

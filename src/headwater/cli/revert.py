@@ -40,7 +40,8 @@ def command(
 ) -> None:
     """Bring an entity back to an earlier version. Shows what changes, asks, then appends one event.
 
-    The history stays complete; the revert is an event of it, and can itself be reverted.
+    The history stays complete; the revert is an event of it, hw.Reverted, and can itself be reverted. The entity's own
+    table follows; a read model does if it reacts to hw.Reverted, and a note names those that do not.
 
     \b
       hw revert order 123 --to-version 3
@@ -50,7 +51,7 @@ def command(
     behaviour = vocabulary_of(found).entity(entity)
     one = f"{shlex.quote(entity)} {shlex.quote(entity_id)}"
 
-    from headwater.operations.reverting import carry_out, plan_reversion
+    from headwater.operations.reverting import carry_out, not_following, plan_reversion
 
     with about(project, entity, entity_id), connected(project, found) as (shop, _):
         with then(Misuse, f"hw history {one}{project.flags}"):
@@ -61,6 +62,7 @@ def command(
         changes = [change._asdict() for change in plan.changes]
         if form == "table" or not yes:  # for people: programs get the changes with the answer
             show_rows("table", ["field", "now", "then"], changes, beside=form != "table")
+        _tell_who_stays(not_following(behaviour.entity, found.projections, found.plans()))
         if not yes and not _agreed(one, plan.version, to_version, project.flags):
             note("nothing was changed")
             ctx.exit(REFUSED)
@@ -68,6 +70,15 @@ def command(
     done = {"entity": entity, "id": entity_id, "version": receipt.version, "restored": to_version}
     rest = {} if form == "table" else {"changes": changes}
     show_one(form, {**done, **rest, "commandId": receipt.command_id, "token": receipt.token})
+
+
+def _tell_who_stays(names: list[str]) -> None:
+    if names:
+        do, stay = ("does", "stays") if len(names) == 1 else ("do", "stay")
+        note(
+            f"a revert is an event, hw.Reverted; {', '.join(names)} {do} not react to it and {stay} as before: "
+            "docs/reverting.md says how they follow"
+        )
 
 
 def _agreed(one: str, version: int, to_version: int, flags: str) -> bool:

@@ -5,11 +5,14 @@ They belong to no entity and carry no key of their own; the record's key names t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from headwater.errors import Misuse
 from headwater.messages.declare import Command, Event
+
+T = TypeVar("T")
 
 RawJson = msgspec.Raw
 """JSON that is kept as it is: `RawJson(b'{"a":1}')`."""
@@ -32,6 +35,17 @@ class Reverted(Event, name="hw.Reverted", built_in=True):
 
     state: RawJson
     to_version: int
+
+    def state_as(self, kind: type[T]) -> T:
+        """The state that the entity has again: as its aggregate, as a value with some of its fields, or as a `dict`.
+
+        An aggregate's `version` is the one of then: `to_version`. Raises: Misuse: the state is no such thing.
+        """
+        try:
+            return msgspec.json.decode(self.state, type=kind)
+        except msgspec.DecodeError as error:
+            name = getattr(kind, "__name__", kind)
+            raise Misuse(f"the state of version {self.to_version} cannot be read as {name}: {error}") from error
 
 
 class Parts(Event, name="hw.Parts", built_in=True):

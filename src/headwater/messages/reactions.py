@@ -5,15 +5,23 @@
 
 The decorator checks what it is given where it stands, so a mistake shows when the class is made. What the key
 functions mean is up to the room that runs the reactions.
+
+`Reverted` is an event of every entity and carries no key. A reaction to it is one to the reverts of the entities that
+the class listens to: with `key=` (or `keys=`) of all of them; with none, of those whose own key names the row or the
+process, and then the id of what was reverted does.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, Protocol, TypeVar
 
+import msgspec
+
 from headwater.errors import Misuse
+from headwater.messages.builtin import Reverted
 from headwater.messages.declare import Event, Timeout, members_of
 from headwater.messages.envelope import Meta
 
@@ -36,7 +44,8 @@ class Reaction(NamedTuple):
     """One method for one type of message.
 
     Arguments: message_type: a concrete class; function: the method, called with (state, event), then meta and
-    rows and sink if wanted; key, keys: called with (event, meta), None: the message's own key.
+    rows and sink if wanted; key, keys: called with (event, meta), None: the message's own key; entity: the type of the
+    entities whose message it is, None: of none.
     """
 
     message_type: type[Event] | type[Timeout]
@@ -46,6 +55,7 @@ class Reaction(NamedTuple):
     wants_meta: bool
     wants_rows: bool
     wants_sink: bool = False
+    entity: str | None = None
 
 
 class On(Protocol[M_co]):
@@ -87,7 +97,8 @@ def on(
 
 
 def reactions_of(cls: type) -> list[Reaction]:
-    """The reactions of a class, its bases' included, in order of definition; a family becomes its members."""
+    """The reactions of a class, its bases' included, in order of definition; a family becomes its members, and one to
+    `Reverted` one for each entity type. Raises: Misuse: nothing says of which."""
     found: dict[str, list[Reaction]] = {}
     for base in reversed(cls.__mro__):
         for name, value in vars(base).items():
@@ -96,12 +107,34 @@ def reactions_of(cls: type) -> list[Reaction]:
                 found.pop(name, None)
             else:
                 found[name] = marks
-    return [
-        reaction._replace(message_type=member)
+    marked = [
+        reaction._replace(message_type=member, entity=member.__hw__.entity)
         for marks in found.values()
         for reaction in marks
         for member in concrete(reaction.message_type)
     ]
+    return [
+        one for each in marked for one in (reverts(cls, each, marked) if each.message_type is Reverted else (each,))
+    ]
+
+
+def reverts(cls: Any, reaction: Reaction, others: Sequence[Reaction]) -> list[Reaction]:
+    """A reaction to `Reverted`, for each entity type whose reverts are meant. Raises: Misuse: there is none."""
+    keyed = reaction.key is not None or reaction.keys is not None
+    entities = {one.entity: None for one in others if keyed or (one.key is None and one.keys is None)}
+    entities.pop(None, None)
+    if not entities:
+        where, wanted = f"{cls.__name__}.{reaction.function.__name__}", "the events of which entity it reacts to"
+        if any(one.entity is not None for one in others):
+            wanted = "which row or process it is for: @hw.on(hw.Reverted, key=lambda event, meta: …)"
+        raise Misuse(f"{where}: a revert is an event of every entity and has no key of its own: say {wanted}")
+    key = reaction.key if keyed else partial(entity_key, cls.__hw__.key_type)
+    return [reaction._replace(entity=entity, key=key) for entity in entities]
+
+
+def entity_key(kind: Any, event: Event, meta: Meta) -> object:
+    """The id of the entity, as a key of that type."""
+    return meta.entity_id if kind is str else msgspec.convert(meta.entity_id, kind, strict=False)
 
 
 def concrete(message: Any) -> list[Any]:

@@ -128,7 +128,7 @@ class _Finder:
                 self._add(self._to, events, f"view {view.name}")
 
     def entities(self) -> list[Entity]:
-        found = {str(cls.__hw__.entity): cls for cls in (*self._by, *self._to)}
+        found = {cls.__hw__.entity: cls for cls in (*self._by, *self._to) if cls.__hw__.entity is not None}
         families = {entity: family_of(cls) for entity, cls in found.items() if issubclass(cls, Event)}
         families |= {entity: behaviour.family for entity, behaviour in self._behaviours.items()}
         return [self._entity(entity, families.get(entity)) for entity in sorted({*found, *self._behaviours})]

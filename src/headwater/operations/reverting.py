@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -12,6 +13,11 @@ from headwater.entities.behaviour import Behaviour
 from headwater.entities.travel import at_version, newest_version
 from headwater.errors import NotFound
 from headwater.messages.builtin import Reverted
+from headwater.messages.reactions import reactions_of
+from headwater.projections.declare import Projection, table_of
+
+if TYPE_CHECKING:
+    from headwater.views.plan import View
 
 
 class Change(NamedTuple):
@@ -66,3 +72,21 @@ def carry_out(shop: Shop, plan: Reversion, *, actor: str | None, timeout_s: floa
         actor=actor,
         timeout_s=timeout_s,
     )
+
+
+def not_following(entity: str, projections: Iterable[type[Projection]], views: Sequence[View]) -> list[str]:
+    """The read models, by name, that are made from an entity type's events and stay as before when one is reverted."""
+    found = []
+    for projection in projections:
+        heard = [one.message_type for one in reactions_of(projection) if one.entity == entity]
+        if heard and Reverted not in heard:
+            found.append(table_of(projection).name)
+    return found + [view.name for view in views if _reads_events(view, entity)]
+
+
+def _reads_events(view: View, entity: str) -> bool:
+    """Whether it is made from the events and not from the states: those follow."""
+    from headwater.views.nesting import leaves
+    from headwater.views.topics import topic_of
+
+    return any(one.origin == "events" and topic_of(one)[1] == entity for one in leaves(view))

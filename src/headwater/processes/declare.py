@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from headwater.errors import Misuse
 from headwater.failures.policy import DEFAULT, FailurePolicy
+from headwater.messages.builtin import Reverted
 from headwater.messages.declare import Event, State, StateMeta
 from headwater.messages.info import Kind
 from headwater.messages.reactions import Reaction, reactions_of
@@ -62,7 +62,7 @@ class ProcessShape(NamedTuple):
 
     Arguments: name: identifies it in command ids and source marks, whatever its version; entity: names its
     topics (a new version has new ones, so its state starts anew while its commands stay the same commands); on_failure:
-    what happens at an event that it cannot react to.
+    what happens at an event that it cannot react to; reverts: the entity types whose reverts it reacts to.
     """
 
     process: type[Process]
@@ -71,11 +71,17 @@ class ProcessShape(NamedTuple):
     key_field: str
     reactions: dict[type[Event], Reaction]
     on_failure: FailurePolicy = DEFAULT
+    reverts: frozenset[str] = frozenset()
 
     @property
     def families(self) -> list[str]:
         """The entity types that it listens to."""
-        return sorted({str(event.__hw__.entity) for event in self.reactions})
+        return sorted({event.__hw__.entity for event in self.reactions if event.__hw__.entity is not None})
+
+    def events_of(self, entity: str) -> list[type[Event]]:
+        """What it listens to of an entity type."""
+        own = [event for event in self.reactions if event.__hw__.entity == entity]
+        return [*own, Reverted] if entity in self.reverts else own
 
 
 def shape_of(process: type[Process]) -> ProcessShape:
@@ -85,11 +91,12 @@ def shape_of(process: type[Process]) -> ProcessShape:
     if len(info.key_fields) != 1:
         raise Misuse(f"process {process.__name__} needs exactly one field of type hw.Key[...]")
     found: dict[type[Event], Reaction] = {}
+    reverts: set[str] = set()
     for reaction in reactions_of(process):
         event = reaction.message_type
         if not issubclass(event, Event):
             raise Misuse(f"{process.__name__}.{reaction.function.__name__}: {event.__name__} is not an event")
-        if event in found:
+        if event in found and (event is not Reverted or found[event].function is not reaction.function):
             raise Misuse(f"{process.__name__} has two reactions to {event.__name__}")
         if reaction.keys is not None:
             raise Misuse(f"{process.__name__}.{reaction.function.__name__}: a process takes key=, not keys=")
@@ -98,20 +105,11 @@ def shape_of(process: type[Process]) -> ProcessShape:
                 f"{process.__name__}.{reaction.function.__name__} asks for rows or a sink, which only projections have"
             )
         found[event] = reaction
+        if event is Reverted and reaction.entity is not None:
+            reverts.add(reaction.entity)
     if not found:
         raise Misuse(f"process {process.__name__} reacts to nothing; add a method with @hw.on(SomeEvent)")
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", info.wire_name).lower()
     entity = name if info.version == 1 else f"{name}-v{info.version}"
     policy = cast("ProcessMeta", process).__hw_on_failure__
-    return ProcessShape(process, name, entity, info.key_fields[0], found, policy)
-
-
-def events_by_family(shapes: Sequence[ProcessShape]) -> dict[str, list[type[Event]]]:
-    """Entity type -> the events of it that some process reacts to."""
-    found: dict[str, list[type[Event]]] = {}
-    for shape in shapes:
-        for event in shape.reactions:
-            known = found.setdefault(str(event.__hw__.entity), [])
-            if event not in known:
-                known.append(event)
-    return found
+    return ProcessShape(process, name, entity, info.key_fields[0], found, policy, frozenset(reverts))

@@ -50,10 +50,7 @@ class Forwarder:
         self.group = shape.entity
         self.topics = [events_topic(entity) for entity in shape.families]
         self._codecs = {
-            events_topic(entity): codecs.of(
-                events_topic(entity), [event for event in shape.reactions if event.__hw__.entity == entity]
-            )
-            for entity in shape.families
+            events_topic(entity): codecs.of(events_topic(entity), shape.events_of(entity)) for entity in shape.families
         }
         self._target = commands_topic(shape.entity)
         self.relaying = Relaying(log, self.group, self, name=name, held=held, environment=environment)

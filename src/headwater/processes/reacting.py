@@ -56,10 +56,7 @@ class Reactor:
         self.entity = shape.entity
         self.schema = f"{shape.process.__hw__.version}-{shape_of_fields(shape.process)}"
         self._events = {
-            events_topic(entity): codecs.of(
-                events_topic(entity), [event for event in shape.reactions if event.__hw__.entity == entity]
-            )
-            for entity in shape.families
+            events_topic(entity): codecs.of(events_topic(entity), shape.events_of(entity)) for entity in shape.families
         }
         self._commands: dict[type[Command], JsonCodec[Command]] = {}
         self._decoder = msgspec.json.Decoder(shape.process)

@@ -15,6 +15,7 @@ from headwater.errors import BadData, Failed, HeadwaterError, Misuse
 from headwater.failures.parking import Place, Trouble, place_of, trouble_in, trouble_of
 from headwater.log.port import Record, TopicPartition
 from headwater.log.topology import events_topic
+from headwater.messages.builtin import Reverted
 from headwater.messages.checking import Test, complaint, test_of
 from headwater.messages.codec import Codec
 from headwater.messages.declare import Event
@@ -28,6 +29,8 @@ from headwater.stores.port import Key, TableSchema
 KeyTest = tuple[str, Any, Test]
 _value = attrgetter("value")
 NAME_BEGINS = b'{"eventType":"'
+REVERTED = Reverted.__hw__.wire_name
+REVERTED_NAME = REVERTED.encode()
 
 
 class Listener(NamedTuple):
@@ -72,7 +75,8 @@ Gather = Callable[[], Gathered]
 
 
 class Topic:
-    """The listeners of one topic. `entity`: its entity type; `types`: wire names that somebody listens to.
+    """The listeners of one topic. `entity`: its entity type; `types`: wire names that somebody listens to;
+    `passed_revert`: whether an entity was reverted in what was gathered, and nobody listens to that.
 
     Arguments: codec: of the listeners' events; name: of the topic, where it is not that of an entity type's events;
     then `entity` is "".
@@ -86,6 +90,7 @@ class Topic:
         self._listeners = {event: (any(one.wants_meta for one in ones), ones) for event, ones in found.items()}
         self._codec = codec
         self.types = frozenset(self._codec.classes)
+        self.passed_revert = False
         self.wants_envelopes = codec.wants_headers or any(one.wants_meta for one in listeners)
         """Whether records are asked for more than their values."""
         self._wanted = {name.encode() for name in self.types}
@@ -101,12 +106,13 @@ class Topic:
         )
         self._direct = {event: ones[0] for event, ones in found.items() if is_direct(ones)}
         self._handlers: dict[Any, Handler] = {event: one.handler for event, one in self._direct.items()}
-        fields = {event.__hw__.key_field for event in found}
+        usual = found.keys() - {Reverted}  # a batch with a revert in it goes the other way
+        fields = {event.__hw__.key_field for event in usual}
         handlers = [one.handler for one in self._direct.values()]
         self._own = (
             next(iter(self._direct.values())).own
             if len(fields) == 1 == len({handler.table for handler in handlers})
-            and len(handlers) == len(found)
+            and len(handlers) == len(usual)
             and all(map(is_straight, handlers))
             else None
         )
@@ -148,7 +154,9 @@ class Topic:
                 calls.append((record, event, None, only.handler, (only.own(event),)))
                 continue
             if isinstance(event, Unreadable):
-                if event.kind != "unknown_type":
+                if event.kind == "unknown_type":
+                    self.passed_revert = self.passed_revert or event.wire_name == REVERTED
+                else:
                     troubles[place_of(record)] = trouble_in(event, bad_data(event, record))
                 continue
             known = len(calls)
@@ -169,6 +177,8 @@ class Topic:
         name = value[len(NAME_BEGINS) : end]
         if name in self._old:
             return not value.startswith(self._not_old)
+        if name == REVERTED_NAME and name not in self._wanted:
+            self.passed_revert = True
         return name in self._wanted or end < 0 or b"\\" in name
 
     def _call(self, record: Record, event: Event, calls: list[Call]) -> None:

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from operator import attrgetter
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from headwater.failures.parking import Parking
 from headwater.failures.policy import DEFAULT, FailurePolicy
 from headwater.log.port import Record
 from headwater.log.topology import events_topic
+from headwater.messages.declare import key_of
 from headwater.messages.envelope import Meta
 from headwater.messages.reactions import Reaction, reactions_of
 from headwater.messages.upcasts import functions_of
@@ -83,6 +85,11 @@ class ReadModel:
         """Whether it asks records for more than their values, where nothing goes wrong."""
         other = self.work is not None or self.dedupe is not None
         return other or any(topic.wants_envelopes for topic in self.topics)
+
+    @property
+    def not_following(self) -> frozenset[str]:
+        """The entity types whose reverts it does not follow, though one was met by now."""
+        return frozenset(topic.entity for topic in self.topics if topic.passed_revert)
 
     def as_json(self, record: Record) -> bytes | None:
         """The JSON that the value of a record of its topics says; None: none."""
@@ -150,23 +157,24 @@ def read_model_of(app: str, group: str, projections: Sequence[type[Projection]],
     Raises: Misuse: nothing feeds them.
     """
     tables = tuple(table_of(projection) for projection in projections)
-    listeners: list[Listener] = []
+    listeners: dict[str, list[Listener]] = {}
     functions: list[Callable[..., Any]] = []
     for projection in projections:
         reactions = reactions_of(projection)
         if not reactions and len(projections) == 1:
             raise Misuse(f"projection {projection.__name__} reacts to nothing; add a method with @hw.on(SomeEvent)")
-        listeners += [listener_of(projection, reaction) for reaction in reactions]
+        for reaction in reactions:
+            listeners.setdefault(str(reaction.entity), []).append(listener_of(projection, reaction))
         functions += [reaction.function for reaction in reactions]
-    entities = sorted({str(listener.event.__hw__.entity) for listener in listeners})
-    topics = tuple(topic_of(e, [one for one in listeners if one.event.__hw__.entity == e], codecs) for e in entities)
+    topics = tuple(topic_of(entity, ones, codecs) for entity, ones in sorted(listeners.items()))
     versions = ".".join(str(table.version) for table in sorted(tables, key=attrgetter("name")))
-    functions += functions_of(listener.event for listener in listeners)
+    all_listeners = list(chain.from_iterable(listeners.values()))
+    functions += functions_of(listener.event for listener in all_listeners)
     code, dedupe = code_of(list(dict.fromkeys(functions))), dedupe_of(group, projections)
     if dedupe is not None:  # other rows come of it
         code += f" {dedupe.words}"
     runner, policy = f"{app}-{group}-v{versions}", policy_of(group, projections)
-    sinks = any(listener.handler.sinks for listener in listeners)
+    sinks = any(listener.handler.sinks for listener in all_listeners)
     return ReadModel(group, runner, tables, topics, code, dedupe=dedupe, on_failure=policy, sinks=sinks)
 
 
@@ -186,7 +194,7 @@ def listener_of(projection: type[Projection], reaction: Reaction) -> Listener:
     )
     names_row = reaction.key or reaction.keys
     wants_meta = reaction.wants_meta or (names_row is not None and uses_meta(names_row))
-    own = attrgetter(event.__hw__.key_field)
+    own = key_of if event.__hw__.key_field is None else attrgetter(event.__hw__.key_field)
     tests = key_tests(handler.table)
     return Listener(event, handler, tests, reaction.key, reaction.keys, own, wants_meta)
 

@@ -198,6 +198,7 @@ class ProjectionRunner:
         try:
             records = self._seen.sift(self._positions, batch.records)
             gathered = self.model.gather(records) if prepared is None else prepared()
+            self._notice_reverts()
             gathered.refuse(self._seen.refused(gathered.calls))
             applied = self._applying.batch(self._positions, records, batch.reached, gathered)
             self._positions.update(applied.to)
@@ -213,6 +214,16 @@ class ProjectionRunner:
         self._showing.look()
         self._shadow.update(applied.to)
         self.progress.wake()
+
+    def _notice_reverts(self) -> None:
+        """Says it once that a revert was met that changes nothing here."""
+        for entity in self.model.not_following:
+            text = (
+                f"read model {self.model.title} met a revert of {entity} and has no reaction to it: its rows stay as "
+                "they were; say what it means for them with @hw.on(hw.Reverted)"
+            )
+            if text not in self.notices:
+                self.notices.append(text)
 
     def worked(self, fence: Fence) -> None:
         """After a batch: what operators ask for, dead letters, and the group's positions."""
