@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import headwater as hw
-from headwater.errors import Misuse, Unavailable
+from headwater.errors import Misuse, NotYet, Unavailable
 from headwater.log.port import Log
 from headwater.testing.waiting import eventually
+from tests.bank import Account, Deposit
 from tests.logs import log as log
 from tests.logs import open_again as open_again
+from tests.views.ending import ending
 from tests.views.orders import SEED, CancelOrder, Order, PlaceOrder, Summary
 
 ONE = "SELECT * FROM order_summary WHERE orderId = ?"
 PATIENCE_S = 60
+
+OF_MANY_NAMES = """
+CREATE TABLE balances AS SELECT accountId, SUM(amount) AS balance FROM account-events GROUP BY accountId;
+CREATE TABLE order-n AS SELECT orderId, COUNT(*) AS n FROM order-events GROUP BY orderId;
+CREATE TABLE "odd-name é" AS SELECT orderId, COUNT(*) AS n FROM order-events GROUP BY orderId;
+CREATE TABLE "x y" AS SELECT orderId, COUNT(*) AS n FROM order-events GROUP BY orderId;
+CREATE TABLE prices AS SELECT COUNT(*) AS orders FROM order-events;
+CREATE TABLE ordered AS SELECT orderId FROM "order-n" WHERE n > 0;
+"""
 
 
 @pytest.fixture
@@ -101,6 +115,90 @@ class TestInOneFile:
                 client.query("SELECT * FROM order_summary, duckdb_tables", into=Summary)
             with app.run(url) as second:  # it waits for the file, and asks meanwhile
                 assert second.query(ONE, "123", into=Summary, after=receipt) == [Summary("123", Decimal("0.1"))]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[hw.Shop, hw.Shop]]:
+    """A shop in the process that has the views, and a client beside it."""
+    place = tmp_path_factory.mktemp("names")
+    (place / "views.sql").write_text(SEED + OF_MANY_NAMES)
+    app = hw.App("shop", aggregates=[Order, Account], views=f"{place}/*.sql", partitions=2)
+    url = f"sqlite:///{place / 'shop.db'}"
+    with app.run(url) as shop, app.connect(url) as client:
+        receipts = [shop.send(PlaceOrder("123", [Decimal(1)])), shop.send(Deposit("a", Decimal(5)))]
+        for name in ("order_summary", "balances", "prices"):  # the file is open: a client waits two seconds only
+            shop.query(f"SELECT * FROM {name}", into=dict, after=receipts, timeout_s=PATIENCE_S)
+        yield shop, client
+
+
+class TestWhatAQuestionReads:
+    """Asked in the process that has the views, and in a client beside it."""
+
+    @pytest.fixture(params=["run", "connect"])
+    def shop(self, request: pytest.FixtureRequest, running: tuple[hw.Shop, hw.Shop]) -> hw.Shop:
+        return running[request.param == "connect"]
+
+    @pytest.mark.parametrize(
+        "view", ["/* of all */ order_summary", '"order-n"', '-- of all\n "odd-name é"', "main.prices", "(FROM ordered)"]
+    )
+    def test_each_view_of_several_is_waited_for(self, shop: hw.Shop, view: str) -> None:
+        receipt = shop.send(CancelOrder("123", "x"))
+        sql = f"SELECT (SELECT count(*) FROM balances) + (SELECT count(*) FROM {view})"
+        assert shop.query(sql, into=int, after=receipt, timeout_s=PATIENCE_S) == [2]
+        [(partition, position)] = receipt.positions.items()
+        far = msgspec.structs.replace(receipt, positions={partition: position + 1_000_000})
+        with pytest.raises(NotYet):
+            shop.query(sql, into=int, after=far, timeout_s=0)
+
+    def test_a_view_of_the_same_text_is_not_waited_for(self, shop: hw.Shop) -> None:
+        receipt = shop.send(CancelOrder("123", "x"))
+        [(partition, position)] = receipt.positions.items()
+        far = msgspec.structs.replace(receipt, positions={partition: position + 1_000_000})
+        sql = "SELECT accountId, 'x' AS prices, 'FROM prices' AS a FROM balances -- JOIN prices"
+        [row] = shop.query(sql, into=dict, after=far)
+        assert (row["accountId"], row["prices"]) == ("a", "x")
+
+    @pytest.mark.parametrize(
+        "name", ['"order-n"', '"Order-N"', '"odd-name é"', '"x y"', "/* one */ ordered", "'ordered'"]
+    )
+    def test_a_view_of_any_name_is_asked_alone(self, shop: hw.Shop, name: str) -> None:
+        receipt = shop.send(CancelOrder("123", "x"))
+        sql = f"SELECT orderId FROM {name}"
+        assert shop.query(sql, into=str, after=receipt, timeout_s=PATIENCE_S) == ["123"]
+        with ending(shop.follow(sql, into=str)) as steps:
+            assert [one.row for one in next(steps).changes] == ["123"]
+        assert shop.estimate(sql, as_of=datetime(2020, 1, 1, tzinfo=UTC)).records > 0
+        assert shop.query(sql, into=str, as_of=datetime(2020, 1, 1, tzinfo=UTC)) == []
+
+    def test_a_column_of_a_read_model_may_be_called_as_a_view_is(self, shop: hw.Shop) -> None:
+        receipt = shop.send(CancelOrder("123", "x"))
+        for sql in (
+            'SELECT id, prices FROM "order"',
+            "SELECT id, prices FROM [order]",  # which DuckDB does not read
+            'WITH prices AS (SELECT * FROM "order") SELECT id, prices FROM prices',
+            'WITH prices AS (SELECT * FROM "order" NOT INDEXED) SELECT id, prices FROM prices',  # nor this one
+        ):
+            [row] = shop.query(sql, into=dict, after=receipt, timeout_s=PATIENCE_S)
+            assert (row["id"], row["prices"]) == ("123", "[]")
+
+    def test_what_a_question_cannot_say_is_told_by_whom_it_is_for(self, shop: hw.Shop) -> None:
+        for sql, told in (
+            ('SELECT * FROM "order-n" JOIN "order" ON id = orderId', "order is no view here"),
+            ("SELECT * FROM order-n", 'syntax error at or near "order"; write "order-n" in quotes$'),
+            ("DROP TABLE prices", "a question to views is one SELECT"),
+            ('SELECT * FORM "order"', "SQLite does not understand"),
+            ("SELECT * FROM elsewhere", "SQLite does not understand"),
+        ):
+            with pytest.raises(Misuse, match=told):
+                shop.query(sql, into=dict)
+        for sql, told in (
+            ('SELECT id FROM "order"', "order is no view here"),
+            ("SELECT 1", "this one cannot change"),
+            ("SELECT * FROM order-n", "one SELECT"),
+            ("SELEC", "one SELECT"),
+        ):
+            with ending(shop.follow(sql, into=dict, timeout_s=PATIENCE_S)) as steps, pytest.raises(Misuse, match=told):
+                next(steps)
 
 
 def test_views_are_a_pattern_of_files_and_no_list() -> None:

@@ -30,12 +30,11 @@ class PastViews:
 
     def estimate(self, sql: str, moment: Moment | str) -> Estimate:
         """What an answer costs. Raises: as `answer`."""
-        with closing(ViewFile(MEMORY)) as file:
-            needed, moment = self._needed(file, sql, moment)
-            if is_kept(needed):
-                return Estimate(0, ())
-            counts = [count_of(self._log, ends_of(one.view, self._log, moment)) for one in needed.values()]
-            return Estimate(sum(counts), tuple(one.view.name for one in needed.values()))
+        needed, moment = self._needed(sql, moment)
+        if is_kept(needed):
+            return Estimate(0, ())
+        counts = [count_of(self._log, ends_of(one.view, self._log, moment)) for one in needed.values()]
+        return Estimate(sum(counts), tuple(one.view.name for one in needed.values()))
 
     def answer(
         self, sql: str, arguments: Sequence[object], moment: Moment | str, timeout_s: float | None, most: int
@@ -43,19 +42,19 @@ class PastViews:
         """The answer as it was. Arguments: moment: or the text of a position; most: records to read.
 
         Raises: Misuse: not a question, or no moment; more records would have to be read. Unavailable."""
+        needed, moment = self._needed(sql, moment)
+        if is_kept(needed):
+            for one in needed.values():
+                ends_of(one.view, self._log, moment)  # whether there is such a moment
+            return self._views.past_answer(sql, arguments, timeout_s, moment)
+        ends = {name: ends_of(one.view, self._log, moment) for name, one in needed.items()}
+        records = sum(count_of(self._log, one) for one in ends.values())
+        if records > most:
+            raise Misuse(
+                f"{records:,} records would have to be read again to tell what was, which is more than {most:,}: "
+                f"say that it may be so many, most_replayed={records}"
+            )
         with closing(ViewFile(MEMORY)) as file:
-            needed, moment = self._needed(file, sql, moment)
-            if is_kept(needed):
-                for one in needed.values():
-                    ends_of(one.view, self._log, moment)  # whether there is such a moment
-                return self._views.past_answer(sql, arguments, timeout_s, moment)
-            ends = {name: ends_of(one.view, self._log, moment) for name, one in needed.items()}
-            records = sum(count_of(self._log, one) for one in ends.values())
-            if records > most:
-                raise Misuse(
-                    f"{records:,} records would have to be read again to tell what was, which is more than {most:,}: "
-                    f"say that it may be so many, most_replayed={records}"
-                )
             for name, one in needed.items():
                 replay(one.view, self._log, file, moment, ends[name], self._codecs, self._environment)
             with file.aside() as connection:
@@ -65,12 +64,10 @@ class PastViews:
 
     def positions(self, sql: str, text: str) -> dict[str, dict[TopicPartition, int]]:
         """What the text of a position says of the views of a question, by name in lower case. Raises: Misuse."""
-        with closing(ViewFile(MEMORY)) as file, file.aside() as connection:
-            return positions_in(text, self._views.needed(connection, sql), self._log.id)
+        return positions_in(text, self._views.needed(sql), self._log.id)
 
-    def _needed(self, file: ViewFile, sql: str, moment: Moment | str) -> tuple[dict[str, ViewRunner], Moment]:
-        with file.aside() as connection:
-            needed = self._views.needed(connection, sql)
+    def _needed(self, sql: str, moment: Moment | str) -> tuple[dict[str, ViewRunner], Moment]:
+        needed = self._views.needed(sql)
         if isinstance(moment, str):
             moment = Moment(positions=positions_in(moment, needed, self._log.id))
         return needed, moment

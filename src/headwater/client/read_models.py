@@ -69,6 +69,7 @@ class ReadModels:
         self._store, self._log, self._topology, self._environment = store, log, topology, environment
         self._classes = classes
         self._models = list({model.runner: model for _, model in classes.values()}.values())
+        self._tables = {table.name for table, _ in classes.values()}
         self._runners: dict[str, tuple[ProjectionRunner, ReadingLoop]] = {}
 
     @classmethod
@@ -195,7 +196,7 @@ class ReadModels:
     def answer(self, sql: str, arguments: Sequence[object] = (), *, timeout_s: float | None = None) -> Answer:
         """The answer to SQL as columns and tuples. Raises: Misuse. Unavailable: a table is not there yet, or it took
         longer than `timeout_s`."""
-        if self._views is not None and self._views.named_in(sql):
+        if self._views is not None and self._views.named_in(sql, self._is_stored):
             return self._views.answer(sql, arguments, timeout_s)
         try:
             return self._store.query(sql, arguments, timeout_s=timeout_s)
@@ -252,10 +253,13 @@ class ReadModels:
 
     def _named_in(self, sql: str) -> list[ReadModel]:
         """The read models that a query names; all, if it names none: it may reach them by another way."""
-        if self._views is not None and (views := self._views.named_in(sql)):
+        if self._views is not None and (views := self._views.named_in(sql, self._is_stored)):
             return views
         tables = self._tables_in(sql)
         return [model for model in self._models if not tables or any(table in tables for table in model.tables)]
+
+    def _is_stored(self, name: str) -> bool:
+        return VERSION.sub("", name) in self._tables
 
     def _tables_in(self, sql: str) -> list[TableSchema[Any]]:
         """The tables that a query names, with or without their version."""

@@ -46,8 +46,7 @@ class SharedAnswers:
 
     def follow(self, sql: str, arguments: Sequence[object], timeout_s: float | None) -> Steps:
         """Begins to follow a question. Raises: as `answer`; Misuse: one of its views joins."""
-        with closing(ViewFile(MEMORY)) as file:
-            needed = self._needed(file, sql)
+        needed = self._needed(sql)
         for runner in needed.values():
             if runner.repartition is not None:
                 raise Misuse(
@@ -64,7 +63,7 @@ class SharedAnswers:
     def _answer_at(self, sql: str, arguments: Sequence[object], timeout_s: float | None) -> tuple[Answer, At]:
         with closing(ViewFile(MEMORY)) as file:
             positions: At = []
-            for name, runner in self._needed(file, sql).items():
+            for name, runner in self._needed(sql).items():
                 found = self._sharing.put(file, runner.runner, timeout_s)
                 positions += [(name, *tp, position) for tp, position in found.items()]
             with file.aside() as connection:
@@ -72,9 +71,8 @@ class SharedAnswers:
                 rows = answer(connection, sql, arguments, timeout_s)
                 return Answer(rows.columns, iter(list(rows))), positions
 
-    def _needed(self, file: ViewFile, sql: str) -> dict[str, ViewRunner]:
-        with file.aside() as connection:
-            needed = self._views.needed(connection, sql)
+    def _needed(self, sql: str) -> dict[str, ViewRunner]:
+        needed = self._views.needed(sql)
         for runner in needed.values():
             if not runner.view.shared:
                 raise Misuse(

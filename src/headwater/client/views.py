@@ -5,8 +5,7 @@ The process that maintains views has their file and answers from it; every other
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import duckdb
@@ -23,7 +22,6 @@ from headwater.readers.loop import ReadingLoop, Status
 from headwater.readers.relaying import Relaying
 from headwater.schemas.topics import Codecs
 from headwater.stores.port import Answer
-from headwater.views.allowed import Questions
 from headwater.views.asking import answer
 from headwater.views.changing import Changing
 from headwater.views.file import MEMORY, ViewFile
@@ -33,6 +31,7 @@ from headwater.views.letters import FarLetters, Letters
 from headwater.views.moments import Moment
 from headwater.views.places import is_store, shown
 from headwater.views.plan import View
+from headwater.views.questions import Questions, no_table
 from headwater.views.reading import Statements
 from headwater.views.repartitioning import Repartitioning
 from headwater.views.runner import Shared, ViewRunner
@@ -48,9 +47,6 @@ OPEN_S = 10.0
 """How long somebody who asks waits for the file to be opened, in the process that is to open it."""
 
 LOOK_S = 0.1
-
-TABLE = re.compile(r'(?:\b(?:from|join|into|update|table|view)\b|,)\s*"?(\w+)')
-"""Where the name of a table may stand in a question, or in a statement that is none, in lower case."""
 
 
 class Views:
@@ -99,7 +95,7 @@ class Views:
         self._maintained = self._closed = False
         self._places = Places()
         self._serving: list[Serving] = []
-        self._questions = Questions()
+        self._questions = Questions(self._by_name.keys() | self._computed.keys())
         advice = f"`hw run` maintains them, with views among its parts (app {app})"
         self._remote = RemoteViews(self._path, {model.runner: model.title for model in self.models}, advice)
         self._sharing = SharedViews(
@@ -130,10 +126,14 @@ class Views:
     def notices(self) -> list[str]:
         return [text for runner in self._runners for text in runner.notices]
 
-    def named_in(self, sql: str) -> list[ReadModel]:
-        """The views that a question reads, as far as its text shows without being parsed."""
-        tables = self._read_for(set(TABLE.findall(sql.lower())))
-        return [runner.model for name, runner in self._by_name.items() if name in tables]
+    def named_in(self, sql: str, is_stored: Callable[[str], bool] = no_table) -> list[ReadModel]:
+        """The views that are maintained and that a question needs; none: it is not for views. Arguments: of
+        `Questions.views_in`."""
+        return [runner.model for runner in self._runners_in(sql, is_stored)]
+
+    def _runners_in(self, sql: str, is_stored: Callable[[str], bool] = no_table) -> list[ViewRunner]:
+        tables = self._read_for(self._questions.views_in(sql, is_stored))
+        return [runner for name, runner in self._by_name.items() if name in tables]
 
     def _read_for(self, tables: set[str]) -> set[str]:
         """The names of tables, and of all that those among them that are computed from views are computed from."""
@@ -172,7 +172,7 @@ class Views:
     def answer(self, sql: str, arguments: Sequence[object], timeout_s: float | None) -> Answer:
         """Carries out a question. Raises: Misuse: it is none, or not allowed. Unavailable: nobody can answer, or it
         took longer than `timeout_s`, in seconds."""
-        named = [runner for runner in self._runners if runner.model in self.named_in(sql)]
+        named = self._runners_in(sql)
         if any(runner.view.shared for runner in named):
             return self._shared_answers.answer(sql, arguments, timeout_s)
         if any(self._file(runner) is None for runner in named):
@@ -181,8 +181,8 @@ class Views:
 
     def past_answer(self, sql: str, arguments: Sequence[object], timeout_s: float | None, moment: Moment) -> Answer:
         """As `answer`, from the history that all views keep that the question needs."""
-        for runner in self._runners:
-            if runner.model in self.named_in(sql) and self._file(runner) is None:
+        for runner in self._runners_in(sql):
+            if self._file(runner) is None:
                 return self._remote.past_answer(sql, arguments, timeout_s, moment)
         return self._answer_here(sql, arguments, timeout_s, moment)
 
@@ -191,7 +191,9 @@ class Views:
         ended."""
         if self._closed:
             raise Misuse("the app has ended, and with it what followed its views")
-        named = [runner for runner in self._runners if runner.model in self.named_in(sql)]
+        named = self._runners_in(sql)
+        if not named and not self.needed(sql):
+            raise never_changes()
         if any(runner.view.shared for runner in named):
             return self._shared_answers.follow(sql, arguments, timeout_s)
         if any(self._file(runner) is None for runner in named):
@@ -212,6 +214,7 @@ class Views:
             one.close()
         self._shared.close()
         self._part.close()
+        self._questions.close()
 
     def _answer_here(
         self, sql: str, arguments: Sequence[object], timeout_s: float | None, moment: Moment | None = None
@@ -251,7 +254,7 @@ class Views:
         try:
             views = self._opened(connection, sql)
             if not views:
-                raise Misuse("a question that is followed reads a view: this one cannot change")
+                raise never_changes()
             followed = {name: self._changing.followed(runner) for name, runner in views.items()}
             return Follower(self._path, connection, sql, arguments, followed, self._places, timeout_s)
         except BaseException:
@@ -260,17 +263,17 @@ class Views:
 
     def _opened(self, connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, ViewRunner]:
         """As `prepare`, once the readers of these views have opened them. Raises: Unavailable: they do not."""
-        needed = self.needed(connection, sql).values()
+        needed = self.needed(sql).values()
         refuse_shared(needed)
         for runner in needed:
             if self._file(runner) is None:
                 raise Unavailable(f"view {runner.view.name} is not open yet: its reader waits for the log")
         return self.prepare(connection, sql)
 
-    def needed(self, connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, ViewRunner]:
+    def needed(self, sql: str) -> dict[str, ViewRunner]:
         """The views that are maintained and that a question needs, by name in lower case. Raises: Misuse: it is no
         question, or not allowed."""
-        tables = self._questions.tables_in(connection, sql)
+        tables = self._questions.tables_in(sql)
         strange = tables - self._by_name.keys() - self._computed.keys()
         if strange:
             names = ", ".join(sorted([*self._by_name, *self._computed]))
@@ -280,8 +283,8 @@ class Views:
 
     def prepare(self, connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, ViewRunner]:
         """As `needed`, and defines what is computed from views on this connection, which has to have these."""
-        needed = self.needed(connection, sql)
-        wanted = self._read_for(self._questions.tables_in(connection, sql))
+        needed = self.needed(sql)
+        wanted = self._read_for(self._questions.tables_in(sql))
         for name, (plan, query) in self._computed.items():
             if name in wanted:
                 connection.execute(f"CREATE OR REPLACE TEMP VIEW {quoted(plan.name)} AS {query}")
@@ -355,6 +358,10 @@ class Views:
 
     def _runner(self, model: ReadModel) -> ViewRunner:
         return next(runner for runner in self._runners if runner.model is model)
+
+
+def never_changes() -> Misuse:
+    return Misuse("a question that is followed reads a view: this one cannot change")
 
 
 def refuse_shared(runners: Iterable[ViewRunner]) -> None:

@@ -10,25 +10,19 @@ twice, thirty times).
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import duckdb
-import msgspec
 
 from headwater.errors import Misuse
-
-MOST_CHARACTERS = 20_000
-"""So long a question may be."""
+from headwater.views.parsed import has_no_schema, nodes, parts_of, statement_of, tables_of
 
 MOST_TABLES = 100
 """So many tables a question may read, a part of it that is named several times counted as often."""
 
 MOST_SIZED = 10_000
 """So large a value may be made by a function that is told a size."""
-
-MOST_KNOWN = 200
-"""So many questions are remembered."""
 
 TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series"})
 """What may stand after FROM. There a range is made row by row."""
@@ -116,26 +110,6 @@ REFUSED = frozenset(
 """Functions that do more than compute, show what is inside of the database, or make values as wide as a text says."""
 
 
-class Questions:
-    """The tables of questions, of which those that were looked at lately are not parsed again: that takes longer than
-    many an answer."""
-
-    def __init__(self) -> None:
-        self._functions: frozenset[str] = frozenset()
-        self._known: dict[str, frozenset[str]] = {}
-
-    def tables_in(self, connection: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
-        """See `tables_in`."""
-        found = self._known.get(sql)
-        if found is None:
-            self._functions = self._functions or functions_of(connection)
-            found = frozenset(tables_in(connection, sql, self._functions))
-            if len(self._known) >= MOST_KNOWN:
-                self._known.clear()
-            self._known[sql] = found
-        return set(found)
-
-
 def functions_of(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
     """The functions that a question may use: what the database has, without what does more than compute."""
     rows = connection.execute(
@@ -147,33 +121,22 @@ def functions_of(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
 
 
 def tables_in(connection: duckdb.DuckDBPyConnection, sql: str, functions: Collection[str]) -> set[str]:
-    """The tables that a question reads, in lower case.
+    """The tables that a question reads, in lower case. Arguments and errors: of `statement_of` and `refuse`."""
+    statement = statement_of(connection, sql)
+    refuse(statement, functions)
+    return tables_of(statement)
 
-    Arguments: functions: that it may use. Raises: Misuse: it is not one SELECT, or it has something else in it.
-    """
-    if len(sql) > MOST_CHARACTERS:
-        raise Misuse(f"a question to views has at most {MOST_CHARACTERS:,} characters")
-    [(text,)] = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()
-    try:
-        tree = msgspec.json.decode(text)
-    except RecursionError as error:
-        raise Misuse("the question has too many parts inside of each other") from error
-    if tree.get("error"):
-        raise Misuse(f"a question to views is one SELECT: {tree.get('error_message', 'it is something else')}")
-    if len(tree["statements"]) != 1:
-        raise Misuse(f"a question to views is one SELECT, and these are {len(tree['statements'])} statements")
+
+def refuse(statement: Mapping[str, Any], functions: Collection[str]) -> None:
+    """Raises: Misuse: a question has something in it that is not allowed. Arguments: functions: that it may use."""
     own: set[str] = set()  # names that the question gives to parts of itself
-    tables: set[str] = set()
     after_from: set[int] = set()  # functions that are tables
-    for node in nodes(tree["statements"][0]):
-        if isinstance(named := node.get("cte_map"), dict):
-            own |= {str(one["key"]).lower() for one in named["map"]}
+    for node in nodes(statement):
+        own |= {str(part["key"]).lower() for part in parts_of(node)}
         if node.get("type") in ("SHOW_REF", "COLUMN_DATA", "FILE"):
             raise Misuse("a question to views is one SELECT over views: DESCRIBE, SHOW and files are none")
-        if node.get("type") == "BASE_TABLE":
-            if node["schema_name"] not in ("", "main") or node["catalog_name"]:
-                raise Misuse(f"{node['schema_name']}.{node['table_name']} is no view: a view has no schema")
-            tables.add(str(node["table_name"]).lower())
+        if node.get("type") == "BASE_TABLE" and not has_no_schema(node):
+            raise Misuse(f"{node['schema_name']}.{node['table_name']} is no view: a view has no schema")
         if node.get("type") == "TABLE_FUNCTION":
             after_from.add(id(node["function"]))
         name = node.get("function_name")
@@ -186,8 +149,7 @@ def tables_in(connection: duckdb.DuckDBPyConnection, sql: str, functions: Collec
             raise Misuse(
                 f"a part of the question cannot be called {name!r}: use a-z, 0-9 and _, and not duckdb_ or pg_"
             )
-    refuse_growth(tree["statements"][0])
-    return tables - own
+    refuse_growth(statement)
 
 
 def refuse_function(node: Mapping[str, Any], name: str, functions: Collection[str]) -> None:
@@ -221,9 +183,8 @@ def refuse_growth(statement: Mapping[str, Any]) -> None:
     """Raises: Misuse: it reads more tables than may be, once each part of it is written out where it is named."""
     parts: dict[str, list[str]] = {}
     for node in nodes(statement):
-        if isinstance(named := node.get("cte_map"), dict):
-            for one in named["map"]:
-                parts.setdefault(str(one["key"]).lower(), []).extend(names_in(one["value"]))
+        for part in parts_of(node):
+            parts.setdefault(str(part["key"]).lower(), []).extend(names_in(part["value"]))
     known: dict[str, int] = {}
 
     def size(name: str, inside: frozenset[str]) -> int:
@@ -246,15 +207,3 @@ def refuse_growth(statement: Mapping[str, Any]) -> None:
 def names_in(tree: Any) -> list[str]:
     """The tables that are named in a part of a question, as often as they are."""
     return [str(node["table_name"]).lower() for node in nodes(tree) if node.get("type") == "BASE_TABLE"]
-
-
-def nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    """Every part of a parsed statement."""
-    waiting = [tree]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            yield one
-            waiting.extend(one.values())
-        elif isinstance(one, list):
-            waiting.extend(one)
