@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from headwater.errors import Misuse, Unavailable
+from headwater.errors import HeadwaterError, Misuse, Unavailable, counted
 from headwater.log.partitioning import partition_of
 from headwater.log.port import Log, NewRecord, TopicDescription, TopicPartition, TopicSpec
 
@@ -66,11 +66,13 @@ class EntityTopics(msgspec.Struct, frozen=True):
 
 
 class Change(NamedTuple):
-    """What differs from the record. Arguments: where: the topic, or the log; found: how; todo: the way out."""
+    """What differs from the record. Arguments: where: the topic, or the log; found: how; todo: the way out; kind: the
+    error that it is for an owner that starts."""
 
     where: str
     found: str
     todo: str
+    kind: type[HeadwaterError] = Unavailable
 
 
 class Topology:
@@ -123,8 +125,8 @@ class Topology:
     def ensure(self, entities: Iterable[str], *, partitions: int, with_events: bool = True) -> None:
         """Makes and records the topics of entity types that are not recorded yet, and checks the others.
 
-        Raises: Misuse: topics were there before with another count. Unavailable: a topic was changed or made
-        anew since it was recorded.
+        Raises: Misuse: topics were there before with another count, or have another since they were recorded.
+        Unavailable: a topic is gone or was made anew since.
         """
         wanted = list(entities)
         self._log.create_topics([META_SPEC])
@@ -141,9 +143,10 @@ class Topology:
         for entity, group in specs.items():
             counts = {spec.name: there[spec.name].partitions for spec in group}
             if len(set(counts.values())) != 1:
+                told = ", ".join(f"{topic} has {counted(count, 'partition')}" for topic, count in counts.items())
                 raise Misuse(
-                    f"the topics of {entity!r} must have one partition count, but have {counts}; "
-                    "copy them into new topics with equal counts"
+                    f"the topics of {entity!r} must have one partition count, but {told}; delete those that are empty "
+                    "and give the app the count of the others, App(..., partitions=N): it makes them anew"
                 )
             ids = {spec.name: there[spec.name].id for spec in group}
             record = EntityTopics(entity, next(iter(counts.values())), self._log.id, ids)
@@ -197,7 +200,7 @@ class Topology:
 
     def _check(self, record: EntityTopics) -> None:
         for change in changes(record, self._log.id, self._seen(record.topics.keys())):
-            raise Unavailable(f"{change.found}; {change.todo}")
+            raise change.kind(f"{change.found}; {change.todo}")
 
 
 def changes(record: EntityTopics, log_id: str, there: Mapping[str, TopicDescription]) -> Iterator[Change]:
@@ -214,8 +217,9 @@ def changes(record: EntityTopics, log_id: str, there: Mapping[str, TopicDescript
         elif now.partitions != record.partitions:
             found = f"{where} was made with {record.partitions} partitions and has {now.partitions} now: keys have "
             found += "moved, one entity would get two owners"
-            todo = "copy the topics into new ones with the count that you want, and run on these"
-            yield Change(where, found, todo)
+            todo = "a topic cannot lose partitions: run on another log, made with the count that you want, and give "
+            todo += "`hw import` there what `hw replay` writes of the entities here"
+            yield Change(where, found, todo, Misuse)
         elif now.id != topic_id:
             found = f"{where} was deleted and made again (its id was {topic_id}, now {now.id})"
             todo = f"clear the record of {record.entity!r} in {META_TOPIC} if that was meant"
