@@ -206,7 +206,13 @@ WITH_A_BANK = {
         "hw tail account",
     ),
     "a handler that fails": Mistake(
-        """send Break '{"accountId":"1","how":"raise"}'""", r"ZeroDivisionError.*nothing was written", BAD, "hw send"
+        """send Break '{"accountId":"1","how":"raise"}'""",
+        r"ZeroDivisionError.*nothing was written",
+        BAD,
+        "hw history account 1",
+    ),
+    "a handler that fails, and nothing is there": Mistake(
+        """send Break '{"accountId":"99","how":"raise"}'""", r"ZeroDivisionError", BAD, "hw tail account"
     ),
     "unknown entity type": Mistake(
         "get acount 1", r"no entity type 'acount'; did you mean account\?", USAGE, "hw get --help"
@@ -214,7 +220,19 @@ WITH_A_BANK = {
     "no such entity": Mistake("get account 99", r"there is no account '99'", REFUSED, "hw tail account"),
     "no history": Mistake("history account 99", r"there is no account '99'", REFUSED, "hw tail account"),
     "before its first event": Mistake(
-        "get account 1 --as-of 1990-01-01", r"there is no account '1'", REFUSED, "hw tail account"
+        "get account 1 --as-of 1990-01-01",
+        r"account '1' had no events by then: the first happened at 20\d\d-.*Z$",
+        REFUSED,
+        "hw history account 1",
+    ),
+    "before it was known": Mistake(
+        "get account 1 --known-at 1990-01-01",
+        r"account '1' had no events by then: the first was recorded at 20\d\d-.*Z$",
+        REFUSED,
+        "hw history account 1",
+    ),
+    "never there, also in the past": Mistake(
+        "get account 99 --as-of 1990-01-01", r"there is no account '99'", REFUSED, "hw tail account"
     ),
     "unknown version": Mistake(
         "get account 1 --at-version 9", r"version 9 does not exist", USAGE, "hw history account 1"

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from headwater.cli.asking import about
+from headwater.cli.ending import next_of
+from headwater.cli.project import Project
+from headwater.errors import Unknown
 from headwater.log.opening import open_log
 from headwater.log.partitioning import partition_of
 from headwater.log.port import NewRecord
@@ -61,6 +65,12 @@ def test_it_is_told_in_other_processes(shell: Shell, project: Path, where: int) 
     ended = shell("import in.ndjson --timeout 0.5")
     assert (ended.code, ended.next) == (3, "hw import in.ndjson")
     assert re.search(reason, ended.error)
+    with pytest.raises(Unknown) as caught, about(Project(None, None, verb="get"), "account", "1"):
+        raise Unknown("01", 10)
+    assert next_of(caught.value) == "hw doctor"
+    ended = shell("doctor")
+    assert (ended.code, re.search(reason, ended.out) is not None) == (1, True), ended
+
     assert shell("history account 1").one["type"] == "Opened", "what there is can be seen without the owner"
     assert shell(OPEN % ELSEWHERE).code == 0, "the others go on"
 

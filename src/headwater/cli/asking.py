@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from headwater.cli.disk import looked_at
 from headwater.cli.ending import ALSO, advised, then
 from headwater.cli.project import Project
-from headwater.errors import Conflict, HeadwaterError, NotFound, Unavailable, Unknown
+from headwater.errors import Conflict, Failed, HeadwaterError, NotFound, Unavailable, Unknown
 
 if TYPE_CHECKING:
     from headwater.app import App, Running
@@ -76,7 +76,7 @@ def about(project: Project, entity: str, entity_id: str) -> Iterator[None]:
         then(Conflict, f"hw get {one}"),
         then(Rejected, f"hw history {one}"),
         then(NotFound, _tail(project, entity)),
-        then(Unknown, f"hw history {one}"),
+        then((Unknown, Failed), f"hw history {one}"),
         stops_told(project, (entity, entity_id)),
     ):
         yield
@@ -86,7 +86,7 @@ def about(project: Project, entity: str, entity_id: str) -> Iterator[None]:
 def stops_told(project: Project, one: tuple[str, str] | None = None) -> Iterator[None]:
     """Adds to a command without an answer what keeps partitions from going on, where the log shows that.
 
-    Arguments: one: the entity's type and id (None: any).
+    Arguments: one: the entity's type and id (None: any), for a question that has no command to type next of its own.
     """
     try:
         yield
@@ -100,17 +100,22 @@ def stops_told(project: Project, one: tuple[str, str] | None = None) -> Iterator
             for first in found:
                 if first is not None:
                     error.add_note(f"{ALSO}{first.text}")
+                    if one is not None:
+                        advised(error, f"hw doctor{project.log_flags}")
         raise
 
 
 @contextmanager
 def about_nothing(project: Project, shop: Shop, behaviour: Behaviour[Any], entity_id: str) -> Iterator[None]:
-    """What to type next where an entity is not there that a command was sent to: it has no history to look at."""
+    """What to type next where an entity is not there that a command was sent to: it has no history to look at.
+
+    Also of a command that failed: it would fail again.
+    """
     from headwater.messages.rejection import Rejected
 
     try:
         yield
-    except (Rejected, Conflict) as error:
+    except (Rejected, Conflict, Failed) as error:
         with suppress(HeadwaterError):  # it is only for advice
             if shop.find(behaviour.aggregate, entity_id) is None:
                 advised(error, _tail(project, behaviour.entity))

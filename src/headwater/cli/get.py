@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +18,14 @@ from headwater.errors import Misuse, NotFound, Unavailable
 if TYPE_CHECKING:
     from headwater.client.shop import Shop
     from headwater.entities.behaviour import Behaviour
+
+
+class NotThen(NotFound):
+    """There is one, but there was none at that moment. Arguments: first: ": when it was", or nothing."""
+
+    def __init__(self, entity: str, entity_id: str, first: str) -> None:
+        super().__init__(entity, entity_id)
+        self.args = (f"{entity} {entity_id!r} had no events by then{first}",)
 
 
 @click.command("get")
@@ -55,8 +63,8 @@ def command(
         if (as_of, known_at, at_version) == (None, None, None):
             state = _now(shop, behaviour, entity_id)
         else:
-            with then(Misuse, f"hw history {shlex.quote(entity)} {shlex.quote(entity_id)}{project.flags}"):
-                state = shop.get(behaviour.aggregate, entity_id, as_of=as_of, known_at=known_at, at_version=at_version)
+            with then((Misuse, NotThen), f"hw history {shlex.quote(entity)} {shlex.quote(entity_id)}{project.flags}"):
+                state = _past(shop, behaviour, entity_id, as_of=as_of, known_at=known_at, at_version=at_version)
     import msgspec
 
     shown: dict[str, Any] = msgspec.json.decode(behaviour.encode_state(state), type=dict[str, msgspec.Raw])
@@ -65,6 +73,26 @@ def command(
         order = "its events were recorded in another order than they happened"
         note(f"no version of {entity} {entity_id!r} has this state, since {order}")
     show_one(form, shown)
+
+
+def _past(shop: Shop, behaviour: Behaviour[Any], entity_id: str, **moment: Any) -> Any:
+    """Arguments: moment: as of `Shop.get`. Raises: NotFound, NotThen."""
+    try:
+        return shop.get(behaviour.aggregate, entity_id, **moment)
+    except NotFound as error:
+        metas = [recorded.meta for recorded in shop.history(behaviour.aggregate, entity_id)]
+        if not metas:
+            raise
+        first = ""
+        if moment["known_at"] is None:
+            first = f": the first happened at {_told(min(meta.time for meta in metas))}"
+        elif moment["as_of"] is None:
+            first = f": the first was recorded at {_told(min(meta.recorded or meta.time for meta in metas))}"
+        raise NotThen(behaviour.entity, entity_id, first) from error
+
+
+def _told(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _now(shop: Shop, behaviour: Behaviour[Any], entity_id: str) -> Any:

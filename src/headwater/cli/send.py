@@ -14,7 +14,7 @@ from headwater.cli.ending import then
 from headwater.cli.output import Form, Text, output_option, show_one
 from headwater.cli.project import Project, app_option, on_option
 from headwater.cli.times import Instant, Seconds
-from headwater.errors import Failed, Unknown
+from headwater.errors import Unknown
 
 SHOWN_CHARACTERS = 1000
 """A longer payload from standard input is not repeated in a command to type next."""
@@ -70,7 +70,7 @@ def command(
     again = f"hw send {shlex.quote(name)} {shlex.quote(typed)} --id {shlex.quote(sent_as)}{project.flags}"
     with (
         about(project, word.behaviour.entity, key_of(message)),
-        then((Unknown, Failed), again),
+        then(Unknown, again),
         connected(project, found) as (shop, _),
         looked_at(project.file, again),
         about_nothing(project, shop, word.behaviour, key_of(message)),
