@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,9 @@ from headwater.operations.importing_lines import ImportFile, LineReader
 from headwater.operations.vocabulary import Vocabulary
 from tests.bank import Account, amount_of
 from tests.cli.conftest import Shell, an_app, at_work
+
+ROOT = str(Path(__file__).parents[2])
+"""On the path of another process, so that it finds the tests."""
 
 NOON = "2024-04-10T12:00:00Z"
 
@@ -67,6 +72,80 @@ def test_events_are_appended_as_they_are(shell: Shell, bank: Shop, project: Path
 def test_a_compressed_file_is_imported(shell: Shell, bank: Shop, project: Path) -> None:
     (project / "in.ndjson.gz").write_bytes(gzip.compress(json.dumps(opening(1)).encode()))
     assert shell("import in.ndjson.gz").one["imported"] == 1
+
+
+@contextmanager
+def a_pipe(content: bytes) -> Iterator[str]:
+    """The path of a pipe that gives this once, as `<(…)` makes one."""
+    reading, writing = os.pipe()
+    with open(reading, "rb"), open(writing, "wb") as end:
+        end.write(content)
+        end.close()
+        yield f"/dev/fd/{reading}"
+
+
+@pytest.mark.parametrize("packed", [bytes, gzip.compress], ids=["plain", "gzipped"])
+def test_a_pipe_is_imported_and_its_content_is_the_same_in_a_file(
+    packed: Callable[[bytes], bytes], shell: Shell, bank: Shop, project: Path
+) -> None:
+    content = write(project / "in.ndjson", opening(1), depositing(1, "10")).read_bytes()
+    with a_pipe(packed(content)) as path:
+        assert shell(f"import {path}").one == {"file": path, "imported": 2, "repeated": 0, "rejected": 0}
+    assert shell("import in.ndjson").one["repeated"] == 2
+    assert bank.get(Account, "1").balance == 10
+
+
+def test_lines_of_pipes_are_set_aside_in_files_of_their_own(shell: Shell, bank: Shop, project: Path) -> None:
+    kept = set()
+    for amount in ("ten", "nine"):
+        with a_pipe(json.dumps(depositing(1, amount)).encode()) as path:
+            ended = shell(f"import {path}")
+        assert ended.code == 4
+        kept.add(json.loads(ended.out)["rejectedFile"])
+        assert ended.next == f"hw import {json.loads(ended.out)['rejectedFile']}"
+    assert kept == {path.name for path in project.glob("pipe-*.rejected.ndjson")}
+    assert len(kept) == 2
+
+
+def test_that_nothing_came_is_told(shell: Shell, bank: Shop, project: Path) -> None:
+    with a_pipe(b"") as path:
+        ended = shell(f"import {path}")
+    assert (ended.one["imported"], ended.err) == (0, f"note: {path} is empty\n")
+
+
+def test_what_comes_through_a_named_pipe_may_be_another_thing_each_time(
+    shell: Shell, bank: Shop, project: Path
+) -> None:
+    os.mkfifo(project / "queue")
+    for amount in ("ten", "nine"):
+        writer = threading.Thread(target=write, args=(project / "queue", depositing(1, amount)))
+        writer.start()
+        assert shell("import queue").code == 4
+        writer.join()
+    assert len(list(project.glob("queue-*.rejected.ndjson"))) == 2
+
+
+@pytest.mark.parametrize("file", ["-", "/dev/stdin"])
+def test_standard_input_is_imported(file: str, bank: Shop, project: Path) -> None:
+    words = [sys.executable, "-m", "headwater", "import", file]
+    lines = b"".join(json.dumps(line).encode() + b"\n" for line in (opening(1), depositing(1, "ten")))
+    ended = subprocess.run(words, input=lines, env={**os.environ, "PYTHONPATH": ROOT}, capture_output=True, timeout=100)
+    assert ended.returncode == 4, ended
+    counts = json.loads(ended.stdout)
+    assert (counts["imported"], counts["rejected"]) == (1, 1)
+    assert f"rejected: {'standard input' if file == '-' else file}, line 2: " in ended.stderr.decode()
+    assert re.fullmatch(r"stdin-[0-9a-f]{8}\.rejected\.ndjson", counts["rejectedFile"])
+    assert (project / counts["rejectedFile"]).exists()
+
+
+def test_a_pipe_that_there_is_no_room_for_is_refused(
+    shell: Shell, bank: Shop, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(project / "nowhere"))
+    with a_pipe(json.dumps(opening(1)).encode()) as path:
+        ended = shell(f"import {path}")
+    assert ended.code == 2
+    assert "TMPDIR names another directory" in ended.error
 
 
 def test_importing_again_doubles_nothing_however_many_commands_an_entity_has(
@@ -206,6 +285,32 @@ def test_corrected_lines_are_imported_from_the_file_of_rejected_ones(shell: Shel
     assert bank.get(Account, "1").balance == 10
 
 
+def test_a_file_that_was_corrected_instead_of_its_rejected_lines_is_refused(
+    shell: Shell, bank: Shop, project: Path
+) -> None:
+    write(project / "in.ndjson", opening(1), depositing(1, "5"), deposited(1, "2"), depositing(1, "ten"))
+    ended = shell("import in.ndjson")
+    assert "note: correct in.ndjson.rejected.ndjson and import that" in ended.err
+    write(project / "in.ndjson", opening(1), depositing(1, "5"), deposited(1, "2"), depositing(1, "10"))
+    ended = shell("import in.ndjson")
+    assert ended.code == 2
+    assert "in.ndjson was imported with other content" in ended.error
+    assert ended.next == "hw import in.ndjson.rejected.ndjson"
+    assert bank.get(Account, "1").balance == 7
+    (project / "in.ndjson.rejected.ndjson").rename("earlier.ndjson")
+    assert shell("import in.ndjson").code == 4, "as a new file, since that was asked for: the account is open"
+    assert bank.get(Account, "1").balance == 24
+
+
+def test_a_corrected_file_whose_lines_have_ids_is_imported(shell: Shell, bank: Shop, project: Path) -> None:
+    write(project / "in.ndjson", opening(1) | {"id": "1"}, b"", depositing(1, "ten", id="2"))
+    assert shell("import in.ndjson").code == 4
+    write(project / "in.ndjson", opening(1) | {"id": "1"}, b"", depositing(1, "10", id="2"))
+    counts = shell("import in.ndjson").one
+    assert (counts["imported"], counts["repeated"]) == (1, 1)
+    assert bank.get(Account, "1").balance == 10
+
+
 def test_unknown_fields_are_imported_only_on_request(shell: Shell, bank: Shop, project: Path) -> None:
     write(project / "in.ndjson", opening(1) | {"colour": "red"})
     assert shell("import in.ndjson").code == 4
@@ -249,8 +354,7 @@ def test_an_import_that_was_killed_goes_on_where_it_was(shell: Shell, bank: Shop
     lines += [depositing(number % 20, "1") for number in range(4000)]
     write(project / "in.ndjson", *lines)
     words = [sys.executable, "-c", KILLED, "import", "in.ndjson", "--in-flight", "50"]
-    root = str(Path(__file__).parents[2])
-    ended = subprocess.run(words, env={**os.environ, "PYTHONPATH": root}, capture_output=True, timeout=200)
+    ended = subprocess.run(words, env={**os.environ, "PYTHONPATH": ROOT}, capture_output=True, timeout=200)
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
     assert 0 < bank.version(Account, "7") < 201
     counts = shell("import in.ndjson").one

@@ -1,7 +1,7 @@
 """Loading a file of commands or events, a JSON object per line, each at most once.
 
 Lines have ids (see `importing_lines`), so a file that is imported again, or whose import was killed, doubles nothing,
-whatever happened to its entities since.
+whatever happened to its entities since. One that was changed is another file.
 
     a line                              becomes                                  where the import stops
     cannot be read; its handler fails   set aside, and later ones of its entity  set aside, and all later ones

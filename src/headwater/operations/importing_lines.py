@@ -1,7 +1,7 @@
 """The lines of a file to import: what they may say, and the commands and events that they become.
 
 Every line has an id that follows from the file's content and the line's number (or its own `id` field), and
-says where it comes from.
+says where it comes from. So the same content is recognised under any name, and a file that was changed is new.
 
     {"commandType":"PlaceOrder","orderId":"123",…}      carried out by the entity's owner
     {"eventType":"OrderPlaced","orderId":"123",…}       appended to the entity as it is
@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +31,7 @@ from headwater.messages.json_codec import other_version
 from headwater.messages.times import parse_time
 from headwater.messages.unreadable import Unreadable
 from headwater.messages.upcasting import parts_of
+from headwater.operations.importing_streams import STDIN, called, copied, from_its_start, of_the_system, place_of
 from headwater.operations.vocabulary import Vocabulary, Word, read_message, read_object
 from headwater.owners.arriving import Source
 
@@ -62,31 +65,43 @@ class BadLine(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImportFile:
-    """A file to import. Arguments: count: of its lines; digest: of its content, uncompressed."""
+    """A file to import. Arguments: count: of its lines; digest: of its content, uncompressed; copy: of what can be read
+    only once, such as a pipe."""
 
     path: Path
     count: int
     digest: str
+    copy: IO[bytes] | None = None
 
     @classmethod
-    def look_at(cls, path: Path) -> ImportFile:
-        """Reads the file once. Raises: Misuse: it cannot be read."""
+    def look_at(cls, path: Path, stdin: IO[bytes] | None = None) -> ImportFile:
+        """Reads the file once. Arguments: stdin: what the path `-` is. Raises: Misuse: it cannot be read."""
         digest, lines = hashlib.sha256(), 0
         try:
-            with opened(path) as file:
+            copy = _copy_of(path, stdin)
+            with opened(path, copy) as file:
                 for raw in file:
                     digest.update(raw)
                     lines += 1
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            raise Misuse(f"{path} cannot be read: {reason}") from error
-        return cls(path, lines, digest.hexdigest()[:32])
+            raise Misuse(f"{called(path)} cannot be read: {reason}") from error
+        return cls(path, lines, digest.hexdigest()[:32], copy)
+
+    @property
+    def place(self) -> Path:
+        """Where files that belong to it are: beside it, with its name and more."""
+        return self.path if self.copy is None else place_of(self.path, self.digest)
 
     def lines(self) -> Iterator[Line]:
-        with opened(self.path) as file:
+        with opened(self.path, self.copy) as file:
             for number, raw in enumerate(file, 1):
                 text = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
                 yield Line(number, text.strip())
+
+    def close(self) -> None:
+        if self.copy is not None:
+            self.copy.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +145,14 @@ class LineReader:
         wire = dict(zip(cls.__struct_fields__, cls.__struct_encode_fields__, strict=True))
         key = fields.get(wire[cls.__hw__.key_field or ""])
         return None if key is None else (word.behaviour.entity, str(key))
+
+    def has_id(self, line: Line) -> bool:
+        """Whether it carries its own id, so that it is the same one in whatever file; also if it says nothing."""
+        try:
+            fields = read_object(line.raw)
+            return not line.raw or ("id" in _beside(self._word(fields).message) and bool(_text(fields, "id")))
+        except Misuse:
+            return True
 
     def _word(self, fields: dict[str, Any]) -> Word[Any]:
         """What a line is. Raises: Misuse: nothing that the app knows."""
@@ -190,8 +213,25 @@ class LineReader:
         }
 
 
-def opened(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+@contextmanager
+def opened(path: Path, copy: IO[bytes] | None) -> Iterator[IO[bytes]]:
+    if copy is not None:
+        yield from_its_start(copy)  # and it stays open
+        return
+    with cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb") as file:
+        yield file
+
+
+def _copy_of(path: Path, stdin: IO[bytes] | None) -> IO[bytes] | None:
+    """A copy of what can be read only once; None: it is a file. Raises: OSError, Misuse."""
+    if path == STDIN:
+        if stdin is None:
+            raise Misuse("there is no standard input to read from")
+        return copied(stdin)
+    if path.is_file() and not of_the_system(path):
+        return None
+    with path.open("rb") as source:
+        return copied(source)
 
 
 def _beside(cls: type[Message]) -> set[str]:
