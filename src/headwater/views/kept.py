@@ -19,6 +19,33 @@ VERSION = "{'since': since, 'until': NULL::TIMESTAMPTZ, 'part': _partition, 'pla
 
 
 @dataclass(frozen=True, slots=True)
+class Sum:
+    """A column of partial sums. Arguments: name: quoted; type: of what they come to; scale: its digits after the point;
+    shown: what it is called to the reader of an error."""
+
+    name: str
+    type: str
+    scale: int
+    shown: str
+
+    @property
+    def most(self) -> float:
+        """What it can hold, about."""
+        return 10.0 ** (38 - self.scale) if self.type.startswith("DECIMAL") else 2.0**127
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """The sums of a table, which a batch may make larger than they can be (see `room`). Arguments: columns; totals:
+    SELECT of what each group comes to, which fails where one does not fit; keys: columns, quoted, that rows of a group
+    have in common; none: all rows are one."""
+
+    columns: tuple[Sum, ...]
+    totals: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class KeptTable:
     """A table of a view's state.
 
@@ -26,7 +53,7 @@ class KeptTable:
     fold: SELECT of the same content in as few rows as can be, None: there are no fewer; keys: the columns that tell
     rows apart in that, listed, where the rows of some keys can be folded without the others ("": they cannot);
     lasting: whether it keeps what it has of windows that have closed; expired: when a row is no longer needed, a
-    condition over its columns and the floors of the view ("": never).
+    condition over its columns and the floors of the view ("": never); sums: those that can become too large.
     """
 
     name: str
@@ -35,6 +62,7 @@ class KeptTable:
     keys: str = ""
     lasting: bool = field(default=False, repr=False)
     expired: str = field(default="", repr=False)
+    sums: Sums | None = field(default=None, repr=False)
 
 
 class Change(NamedTuple):

@@ -35,6 +35,7 @@ from headwater.views.late import told_late
 from headwater.views.merging import Merging, MergingAndClosing
 from headwater.views.plan import View
 from headwater.views.repartitioning import as_read, reached_in
+from headwater.views.room import TRIED
 from headwater.views.routes import routes_of
 from headwater.views.sharing import VARIABLE
 
@@ -216,7 +217,8 @@ class ViewWork:
         try:
             self._choose(connection, chosen)
             for table in self._compiled.tables:
-                connection.execute(f"CREATE OR REPLACE TEMP TABLE hw_tried AS {table.adds}")
+                connection.execute(f"CREATE OR REPLACE TEMP TABLE {TRIED} AS {table.adds}")
+                self._merging.tried(connection, table)
         except OF_VALUES:
             return True
         finally:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import duckdb
 
 from headwater.views.closing import Closing
 from headwater.views.kept import Floor, KeptTable, made
 from headwater.views.parts import Parts, size
+from headwater.views.room import Room, room_of
 
 MERGE_ROWS = 100_000
 """What is kept is merged when more rows than this were added since the last time, and half as many as were there."""
@@ -45,6 +47,7 @@ class Merging:
         self._growth: dict[str, Growth] = {}
         self._parts: dict[str, Parts] = {}
         self._tables, self._added = tables, dict.fromkeys((table.name for table in tables), 0)
+        self._rooms = {table.name: room_of(table) for table in tables}
         for table in tables:
             if table.keys:
                 self._parts[table.name] = Parts(table, connection)
@@ -53,11 +56,24 @@ class Merging:
                 self._growth[table.name] = Growth(size(connection, table.name))
 
     def add(self, connection: duckdb.DuckDBPyConnection, table: KeptTable) -> None:
-        """Adds what a batch comes to."""
-        if table.keys:
-            self._added[table.name] = self._parts[table.name].add(connection)
-        else:
-            self._growth[table.name].size += added(connection, table)
+        """Adds what a batch comes to. Raises: duckdb.OutOfRangeException: a sum does not fit any more."""
+        room = self._rooms[table.name]
+        with watched(room):
+            if table.keys:
+                parts = self._parts[table.name]
+                more = self._added[table.name] = parts.add(connection)
+                written = parts.written(connection)
+            else:
+                written, more = table.name, added(connection, table)
+                self._growth[table.name].size += more
+        if room is not None:
+            room.look(connection, written, more)
+
+    def tried(self, connection: duckdb.DuckDBPyConnection, table: KeptTable) -> None:
+        """What a batch would add is in `room.TRIED`. Raises: as `add` would."""
+        room = self._rooms[table.name]
+        if room is not None:
+            room.tried(connection)
 
     def look(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Merges what has grown. In the transaction in which it grew."""
@@ -99,10 +115,22 @@ class MergingAndClosing:
             connection.execute(made(table.name, table.adds))
         connection.execute(f"CREATE TABLE IF NOT EXISTS {closing.name} AS {closing.finished} WITH NO DATA")
         self._growth = Growth(self._size(connection))
+        self._rooms = {table.name: room_of(table) for table in tables}
 
     def add(self, connection: duckdb.DuckDBPyConnection, table: KeptTable) -> None:
-        """Adds what a batch comes to."""
-        self._growth.size += added(connection, table)
+        """As of `Merging`."""
+        room = self._rooms[table.name]
+        with watched(room):
+            more = added(connection, table)
+        self._growth.size += more
+        if room is not None:
+            room.look(connection, table.name, more)
+
+    def tried(self, connection: duckdb.DuckDBPyConnection, table: KeptTable) -> None:
+        """As of `Merging`."""
+        room = self._rooms[table.name]
+        if room is not None:
+            room.tried(connection)
 
     def look(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Merges and closes if they have grown by much. In the transaction in which they grew."""
@@ -125,6 +153,18 @@ class MergingAndClosing:
 
     def _size(self, connection: duckdb.DuckDBPyConnection) -> int:
         return sum(size(connection, table.name) for table in self._tables)
+
+
+@contextmanager
+def watched(room: Room | None) -> Iterator[None]:
+    """Where a batch by itself is too much, the first of its records is looked for with what there was before."""
+    try:
+        yield
+    except duckdb.OutOfRangeException as error:
+        if room is None:
+            raise
+        room.scarce = True
+        raise room.explained(error) from error
 
 
 def put(connection: duckdb.DuckDBPyConnection, table: str, made: str) -> None:

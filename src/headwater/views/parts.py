@@ -78,12 +78,16 @@ class Parts:
 
     def add(self, connection: duckdb.DuckDBPyConnection) -> int:
         """Adds what the batch comes to. Returns how many rows."""
-        name = self._delta(self._layout(connection).active)
+        name = self.written(connection)
         [(added,)] = connection.execute(
             f"INSERT INTO {name} SELECT *, (hash({self._table.keys}) % {HASHES})::USMALLINT FROM ({self._table.adds})"
         ).fetchall()
         self._written += added
         return int(added)
+
+    def written(self, connection: duckdb.DuckDBPyConnection) -> str:
+        """The name of the table that a batch is added to."""
+        return self._delta(self._layout(connection).active)
 
     def look(self, connection: duckdb.DuckDBPyConnection, added: int, least: int) -> None:
         """Does a piece of a merge, if one is under way or due. In the transaction of the batch.

@@ -14,6 +14,7 @@ away when the tables are merged (see `clock`, `closing`).
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from headwater.failures.held import tables_of
@@ -21,7 +22,7 @@ from headwater.views.clock import LATE, TIMES, clock_of
 from headwater.views.closing import closing_of
 from headwater.views.history import origin_names, origin_of, unmerged
 from headwater.views.joining import WEIGHT, Joining, changed_rows, is_direct
-from headwater.views.kept import Change, table_of
+from headwater.views.kept import Change, Sum, Sums, table_of
 from headwater.views.kept import Compiled as Compiled
 from headwater.views.kept import KeptTable as KeptTable
 from headwater.views.plan import Grouping, Partial, View, Window
@@ -36,6 +37,8 @@ from headwater.views.windowed import (
     sessions_of,
     with_windows,
 )
+
+DECIMALS = re.compile(r"DECIMAL\(38,\s*(\d+)\)")
 
 ORDER = "o"
 """Added to the name of a partial of arg_min, arg_max: what its value was compared by."""
@@ -97,6 +100,7 @@ def _grouped(view: View, grouping: Grouping, runner: str) -> Compiled:
         fold = _fold(grouping, name if direct else f"({fold})", linear, sessions=True)
         if direct:  # a row may join sessions of other keys
             kept = KeptTable(name, added, fold)
+    kept = replace(kept, sums=_sums(view, grouping, fold))
     tables = [unmerged(kept) if view.history else kept]
     groups, bags = f"({fold}) AS g", [one for one in grouping.partials if one.bag]
     shown = [*(f"g.{quoted(key)}" for key in keys)]
@@ -153,6 +157,27 @@ def _fold(grouping: Grouping, name: str, linear: list[Partial], *, sessions: boo
         keys = [ends.get(key, key) for key in keys]
     folds = [*keys, "sum(n)::BIGINT AS n", *(text for one in linear for text in _folds(one))]
     return f"SELECT {', '.join(folds)} FROM {source}{by}" + (" HAVING sum(n) <> 0" if keys else "")
+
+
+def _sums(view: View, grouping: Grouping, totals: str) -> Sums | None:
+    """Those that can become too large; whole numbers of 64 bits and doubles cannot. Arguments: totals: the fold."""
+    found = []
+    for one in grouping.partials:
+        decimal = DECIMALS.fullmatch(one.type.sql)
+        if one.kind != "sum" or (decimal is None and one.type.sql != "HUGEINT") or counts_elements(one):
+            continue
+        columns = [output.name for output in view.output if quoted(one.name) in output.expression]
+        shown = f"column {' and '.join(columns)}" if columns else "HAVING"
+        scale = 0 if decimal is None else int(decimal[1])
+        found.append(Sum(quoted(one.name), one.type.sql, scale, f"{shown} of view {view.name}"))
+    if not found:
+        return None
+    keys = own_keys(grouping) if is_session(view) else grouping.keys
+    return Sums(tuple(found), totals, tuple(quoted(key.name) for key in keys))
+
+
+def counts_elements(partial: Partial) -> bool:
+    return str(partial.argument).startswith("list_count(")
 
 
 def _bag(partial: Partial, view: View, grouping: Grouping, runner: str, groups: str) -> tuple[KeptTable, str]:
