@@ -1,16 +1,14 @@
-"""What a plan means, computed over all rows at once: the expressions of the plan, without changes and weights."""
+"""What the plan of a view that others read means, computed over all rows at once, without changes and weights; and rows
+of topics, by chance."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import duckdb
-
-from headwater.views.plan import Join, Relation, Unnest, View, Window
+from headwater.views.plan import Join, Relation, Step, Unnest, View
 from headwater.views.sources import Source, SourceType
 from headwater.views.types import quoted
 from headwater.views.whole import groups_of
@@ -40,50 +38,13 @@ def rows_of(relation: Relation) -> str:
     return f"(SELECT {columns} FROM {quoted(relation.name)}{types}) AS {relation.alias}"
 
 
-def place_of(step: Unnest | Join | Window) -> str:
+def place_of(step: Step) -> str:
     if isinstance(step, Unnest):
         how, on = ("LEFT JOIN", " ON true") if step.outer else ("CROSS JOIN", "")
         return f"{how} UNNEST({step.of}) AS {step.alias}(item){on}"
-    if isinstance(step, Join):
-        equal = " AND ".join(f"({left}) = ({right})" for left, right in step.equal)
-        between = step.within
-        near = (
-            ""
-            if between is None
-            else (
-                f" AND {between.right} BETWEEN {between.left} - to_microseconds({between.before_us}) "
-                f"AND {between.left} + to_microseconds({between.after_us})"
-            )
-        )
-        return f"{step.side} JOIN {rows_of(step.right)} ON {equal} AND ({step.on}){near}"
-    assert step.kind == "tumble", "the others have nothing here to be compared with"
-    size = f"to_microseconds({step.size_us})"
-    start = f"time_bucket({size}, {step.time})"
-    return f"CROSS JOIN LATERAL (SELECT {start} AS window_start, {start} + {size} AS window_end) AS win"
-
-
-def fill(session: duckdb.DuckDBPyConnection, sources: Iterable[Source], seed: int, count: int = 40) -> None:
-    """A table for each source, with rows that have all that can be NULL here and there, and equal times and values."""
-    choose = random.Random(seed)
-    for source in sources:
-        columns = {one.wire: one.type for kind in source.types for one in kind.members}
-        columns |= {one.wire: one.type for one in source.metadata}
-        named = ", ".join(f"{quoted(wire)} {kind.sql}" for wire, kind in columns.items())
-        session.execute(f"CREATE TABLE {quoted(source.topic or source.name)} ({named})")
-        for offset in range(count):
-            row = row_of(choose, choose.choice(source.types), source, offset)
-            if source.key and any(row[key] in seen(session, source, key) for key in source.key):
-                continue
-            marks = ", ".join("?" for _ in row)
-            session.execute(
-                f"INSERT INTO {quoted(source.topic or source.name)} ({', '.join(map(quoted, row))}) VALUES ({marks})",
-                list(row.values()),
-            )
-
-
-def seen(session: duckdb.DuckDBPyConnection, source: Source, key: str) -> set[Any]:
-    found = session.execute(f"SELECT {quoted(key)} FROM {quoted(source.topic or source.name)}").fetchall()
-    return {row[0] for row in found}
+    assert isinstance(step, Join), "no view that others read here has a window"
+    equal = " AND ".join(f"({left}) = ({right})" for left, right in step.equal)
+    return f"{step.side} JOIN {rows_of(step.right)} ON {equal} AND ({step.on})"
 
 
 def row_of(choose: random.Random, kind: SourceType, source: Source, offset: int) -> dict[str, Any]:
