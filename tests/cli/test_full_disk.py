@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from headwater.cli.disk import looked_at
+from headwater.cli.ending import code_of, line_of, next_of
+from headwater.errors import Unknown
 from tests.cli.conftest import Ended, Shell
 from tests.cli.test_importing import depositing, opening, write
 from tests.cli.test_run import Process
@@ -53,6 +56,15 @@ def accepted(shell: Shell) -> int:
     return 0
 
 
+def test_who_looks_at_the_disk_twice_tells_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headwater.cli.disk.free_bytes", lambda _: 0)
+    file = tmp_path / "bank.db"
+    with pytest.raises(Unknown) as caught, looked_at(file, "hw topics"), looked_at(file, "hw send"):
+        raise Unknown("01", 10)
+    assert line_of(caught.value, code_of(caught.value)).count("is full") == 1
+    assert next_of(caught.value) == "hw send"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_an_import_onto_a_full_disk_stops_and_goes_on_when_there_is_room(
@@ -75,6 +87,7 @@ def test_an_import_onto_a_full_disk_stops_and_goes_on_when_there_is_room(
     sent = shell("""send Open '{"accountId":"3","owner":"ann"}' --id three""")
     assert sent.code == 3
     assert "the disk under small/bank.db is full, so an owner that lives cannot write: make room" in sent.error
+    assert sent.error.count("the disk under") == 1
     assert sent.next.startswith("hw send Open")
     assert "is full" in shell("import in.ndjson --timeout 10").error
 

@@ -28,8 +28,9 @@ def looked_at(file: Path | None, again: str) -> Iterator[None]:
     except (Unavailable, Unknown) as error:
         left = None if file is None else free_bytes(file)
         if left is not None and left < LITTLE_BYTES:
-            if "disk is full" not in str(error):
-                error.add_note(f"{ALSO}the disk under {file} is full, so an owner that lives cannot write: make room")
+            also = f"{ALSO}the disk under {file} is full, so an owner that lives cannot write: make room"
+            if "disk is full" not in str(error) and also not in getattr(error, "__notes__", ()):
+                error.add_note(also)
             advised(error, again)
         raise
 
