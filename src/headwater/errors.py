@@ -93,9 +93,10 @@ class NotYet(HeadwaterError):
         age = "" if lag_s is None else f", {lag_s:.1f} s"
         why = "" if last_failure is None else f"; last failure: {last_failure}"
         events = f"{lag_events} events" if lag_counted else f"at least {lag_events} events"
-        super().__init__(
-            f"read model {read_model} stands at {actual}, wanted {wanted}: {events}{age} behind; runner: {runner}{why}"
-        )
+        stands = f"stands at {actual}, wanted {wanted}: {events}{age} behind"
+        if wanted and all(actual.get(partition, 0) >= position for partition, position in wanted.items()):
+            stands = "has read what is waited for, and set it aside"
+        super().__init__(f"read model {read_model} {stands}; runner: {runner}{why}")
         self.read_model, self.wanted, self.actual = read_model, wanted, actual
         self.lag_events, self.lag_counted, self.lag_s = lag_events, lag_counted, lag_s
         self.runner, self.last_failure = runner, last_failure

@@ -67,7 +67,10 @@ def test_what_went_wrong_is_grouped_and_shown(shell: Shell, shop: Shop) -> None:
 
 def test_a_read_after_what_is_held_is_told_at_once(shell: Shell, project: Path, shop: Shop) -> None:
     receipt = shop.send(Deposit("1", Decimal(2)))
-    with pytest.raises(hw.NotYet, match=r"runner: held; .* is not applied: it is held behind a dead letter of its key"):
+    words = (
+        "balance has read what is waited for, and set it aside; runner: held; .* is not applied: it is held behind a "
+    )
+    with pytest.raises(hw.NotYet, match=f"{words}dead letter of its key"):
         shop.row(balance(project), "1", after=receipt, timeout_s=60)
 
 
