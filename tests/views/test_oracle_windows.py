@@ -110,7 +110,7 @@ MUTANTS = {
     "sessions that are the gap apart are two": ("> max(", ">= max("),
     "sessions of two batches are two": ('coalesce("k1" > max(', 'coalesce(true OR "k1" > max('),
     "a session ends where its first part does": ('max("k2") AS "k2"', 'min("k2") AS "k2"'),
-    "values of one part of a session are left out": ("BETWEEN s.", "= s."),
+    "values of one part of a session are left out": ('BETWEEN s."k1" AND s."k2"', 'BETWEEN s."k1" AND s."k1"'),
     "windows close by the clock that is furthest": ("least((SELECT min(m)", "least((SELECT max(m)"),
     "windows close before their grace": ('epoch_us("k2") + ', 'epoch_us("k2") + 0 * '),
     "what has closed is forgotten": (
