@@ -1,5 +1,6 @@
 """A bank account that cannot be overdrawn."""
 
+import sys
 from decimal import Decimal
 
 import headwater as hw
@@ -48,12 +49,16 @@ class Account(hw.Aggregate[AccountEvent]):
 
 
 if __name__ == "__main__":
-    with hw.App("bank", aggregates=[Account]).run("memory://") as bank:  # or sqlite:///bank.db, kafka://localhost:9092
-        bank.append(Account, "42", [AccountCreated("42", "Ann"), MoneyDeposited("42", Decimal(100))])
-        bank.send(Withdraw("42", Decimal(30)))
-        try:
-            bank.send(Withdraw("42", Decimal(71)))
-        except Overdrawn as refusal:
-            print(refusal)
-        print(*(recorded.event for recorded in bank.history(Account, "42")), sep="\n")
-        print("now:", bank.get(Account, "42").balance, "before:", bank.get(Account, "42", at_version=2).balance)
+    url = sys.argv[1] if len(sys.argv) > 1 else "memory://"  # or sqlite:///bank.db, kafka://localhost:9092
+    try:
+        with hw.App("bank", aggregates=[Account]).run(url) as bank:
+            bank.append(Account, "42", [AccountCreated("42", "Ann"), MoneyDeposited("42", Decimal(100))])
+            bank.send(Withdraw("42", Decimal(30)))
+            try:
+                bank.send(Withdraw("42", Decimal(71)))
+            except Overdrawn as refusal:
+                print(refusal)
+            print(*(recorded.event for recorded in bank.history(Account, "42")), sep="\n")
+            print("now:", bank.get(Account, "42").balance, "before:", bank.get(Account, "42", at_version=2).balance)
+    except hw.HeadwaterError as error:
+        sys.exit(f"error: {error}")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,8 +18,9 @@ import pytest
 
 from headwater.log.opening import open_log
 from headwater.log.port import NewRecord
+from headwater.stores.opening import open_store
 from headwater.testing.waiting import eventually
-from tests.cli.conftest import Shell
+from tests.cli.conftest import Shell, an_app, at_work, refuse_unknown_command
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 60
@@ -137,6 +139,19 @@ def test_a_part_that_fails_is_told_while_the_others_go_on(shell: Shell, project:
     assert "broken on purpose" in broken["lastFailure"]
     assert process.stop(signal.SIGTERM) == 4
     assert not [line for line in process.err.queue if "Traceback" in line]
+
+
+@pytest.mark.parametrize("line", ["run", "query 'SELECT * FROM balance'"])
+def test_a_store_of_another_log_is_refused_with_a_store_to_name(line: str, shell: Shell, project: Path) -> None:
+    with at_work(an_app(project), store="memory://"):
+        pass
+    with closing(open_store("sqlite:///bank.models.db")) as store:
+        store.bind("another log")
+    ended = shell(line)
+    assert ended.code == 2
+    assert "bank.models.db were made from the log another log" in ended.error
+    assert ended.next == "hw run bankapp:app --on sqlite:///bank.db --store sqlite:///bank-2.models.db"
+    refuse_unknown_command(ended.next)
 
 
 def test_only_some_parts_run(shell: Shell, project: Path, started: list[Process]) -> None:

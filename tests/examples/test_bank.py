@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +27,24 @@ def test_the_account_prints_what_the_readme_shows() -> None:
     ran = subprocess.run(shlex.split(typed), cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
     assert (ran.stderr, ran.returncode) == ("", 0)
     assert ran.stdout == output
+
+
+def bank(directory: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(BANK), "sqlite:///bank.db"]
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=200, check=False)
+
+
+def test_the_account_runs_on_a_file_and_refuses_read_models_of_another_one(tmp_path: Path) -> None:
+    ran = bank(tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.endswith("now: 70 before: 100\n")
+    for file in tmp_path.glob("bank.db*"):
+        file.unlink()
+    again = bank(tmp_path)
+    assert again.returncode == 1
+    assert again.stderr.startswith("error: the read models in bank.models.db were made from the log ")
+    assert 'name another store (store="sqlite:///bank-2.models.db")' in again.stderr
+    assert len(again.stderr.splitlines()) == 1
 
 
 def test_the_account_is_short() -> None:

@@ -185,8 +185,14 @@ class Project:
     @contextmanager
     def reaching(self) -> Iterator[None]:
         """What to type when the log cannot be reached, or its address is wrong."""
+        from headwater.stores.bound import OtherLog
+
         with then(Misuse, f"hw {self._verb} --help"), then(Unavailable, self._way_on):
-            yield
+            try:
+                yield
+            except OtherLog as error:
+                advised(error, f"{self.run_command} --store {shlex.quote(error.example)}")
+                raise
 
     @property
     def _way_on(self) -> str:

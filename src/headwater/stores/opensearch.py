@@ -26,6 +26,7 @@ from msgspec import json
 
 from headwater.errors import Misuse
 from headwater.log.port import Positions, TopicPartition
+from headwater.stores.bound import OtherLog
 from headwater.stores.cells import utc_text
 from headwater.stores.opensearch_connection import Connection, Gone, address_of, path_of
 from headwater.stores.opensearch_finding import Finding, Moved, Names
@@ -98,10 +99,8 @@ class OpenSearchStore:
 
         found, _ = self._state.change("store", StoreDoc, tie)
         if found is not None and found.log != log_id:
-            raise Misuse(
-                f"the read models in {self._place} were made from the log {found.log}, this is log {log_id}: "
-                "use another prefix, or remove its indices; they are made again from the log"
-            )
+            example = "opensearch://host:9200/other"
+            raise OtherLog(self._place, found.log, log_id, freed="remove its indices", example=example)
 
     def open_tables(self, runner: str, schemas: Sequence[TableSchema[Any]], code: str = "") -> str:
         while True:

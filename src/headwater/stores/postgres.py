@@ -26,6 +26,7 @@ from psycopg import errors
 
 from headwater.errors import Misuse, Unavailable
 from headwater.log.port import Positions, TopicPartition
+from headwater.stores.bound import OtherLog
 from headwater.stores.port import (
     Answer,
     Key,
@@ -87,10 +88,8 @@ class PostgresStore:
                 connection.execute("INSERT INTO hw_store VALUES ('log', $1) ON CONFLICT DO NOTHING", [log_id])
                 stored = self._stored(connection, "log")
         if stored != log_id:
-            raise Misuse(
-                f"the read models in {self._place} were made from the log {stored}, this is log {log_id}: "
-                "use another database or schema, or drop the tables of this one; they are made again from the log"
-            )
+            example = "postgresql://user@host:5432/other_database"
+            raise OtherLog(self._place, stored, log_id, freed="drop the tables of this one", example=example)
 
     def open_tables(self, runner: str, schemas: Sequence[TableSchema[Any]], code: str = "") -> str:
         with self._defining() as connection:

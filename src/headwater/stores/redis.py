@@ -24,6 +24,7 @@ from msgspec import json, msgpack
 
 from headwater.errors import Misuse, Unavailable
 from headwater.log.port import Positions, TopicPartition
+from headwater.stores.bound import OtherLog
 from headwater.stores.port import (
     Answer,
     Key,
@@ -83,10 +84,8 @@ class RedisStore:
     def bind(self, log_id: str) -> None:
         stored = self._server.remembered("log", log_id)
         if stored != log_id:
-            raise Misuse(
-                f"the read models in {self._place} were made from the log {stored}, this is log {log_id}: "
-                "use another prefix, or remove the keys of this one; they are made again from the log"
-            )
+            example = "redis://host:6379/0?prefix=other"
+            raise OtherLog(self._place, stored, log_id, freed="remove the keys of this prefix", example=example)
         self._log = log_id
 
     def open_tables(self, runner: str, schemas: Sequence[TableSchema[Any]], code: str = "") -> str:

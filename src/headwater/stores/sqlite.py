@@ -26,8 +26,9 @@ from typing import Any, TypeVar
 
 from msgspec import json
 
-from headwater.errors import Misuse, Unavailable
+from headwater.errors import Unavailable
 from headwater.log.port import Positions, TopicPartition
+from headwater.stores.bound import OtherLog, another_file
 from headwater.stores.cells import utc_text
 from headwater.stores.port import (
     Answer,
@@ -91,10 +92,7 @@ class SqliteStore:
             connection.execute("INSERT OR IGNORE INTO hw_store VALUES ('log', ?)", (log_id,))
             [(stored,)] = connection.execute("SELECT value FROM hw_store WHERE name = 'log'").fetchall()
         if stored != log_id:
-            raise Misuse(
-                f"the read models in {self._path} were made from the log {stored}, this is log {log_id}: "
-                "use another file, or delete this one; it is made again from the log"
-            )
+            raise OtherLog(self._path, stored, log_id, freed="delete this file", example=another_file(self._path))
 
     def open_tables(self, runner: str, schemas: Sequence[TableSchema[Any]], code: str = "") -> str:
         with self._writing() as connection:
