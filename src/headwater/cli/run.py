@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
@@ -16,6 +17,7 @@ import click
 from headwater.cli.ending import BAD, advised, then, told
 from headwater.cli.output import Form, output_option, show_one
 from headwater.cli.project import Project, on_option, store_option
+from headwater.cli.run_troubles import Troubles, troubles
 from headwater.cli.telling import Tellings, telling, telling_options
 from headwater.environment import logged
 from headwater.errors import Misuse
@@ -127,7 +129,7 @@ def _tell_nobody(line: str) -> None:
 def _watch(services: Services, stop: threading.Event, tell: Callable[[str], None]) -> bool:
     """Tells failures of the parts as they come, and when they are over; ends with `stop`, or when no part is
     left. Returns whether a part had failed for good."""
-    before: dict[str, tuple[str, str]] = {}
+    parts = Troubles(tell, time.monotonic)
     noticed: set[str] = set()
     while not stop.wait(LOOK_S):
         for text in services.notices:
@@ -135,29 +137,10 @@ def _watch(services: Services, stop: threading.Event, tell: Callable[[str], None
                 noticed.add(text)
                 tell(f"noticed: {text}")
                 logger.warning("%s", text, extra=logged("noticed", text=text))
-        troubles = _troubles(services)
-        for part, (state, text) in troubles.items():
-            if before.get(part) != (state, text):
-                tell(f"{state}: {part}: {text}")
-        for part in before.keys() - troubles.keys():
-            tell(f"running: {part}: again")
-        before = troubles
+        parts.look(services.statuses)
         if services.statuses and not any(status.alive for status in services.statuses):
             break
-    return any(state in ("failed", "stopped") for state, _ in _troubles(services).values())
-
-
-def _troubles(services: Services) -> dict[str, tuple[str, str]]:
-    """Part -> (state, failure), of each part that does not run, and each partition that it has left."""
-    found: dict[str, tuple[str, str]] = {
-        status.name: (status.state, " ".join(status.last_failure.split()))
-        for status in services.statuses
-        if status.last_failure is not None and status.state in ("retrying", "failed")
-    }
-    for status in services.statuses:
-        for partition, text in sorted(status.stopped.items()):
-            found[f"{status.name}, partition {partition}"] = ("stopped", " ".join(text.split()))
-    return found
+    return any(state in ("failed", "stopped") for state, *_ in troubles(services.statuses).values())
 
 
 def _say(form: Form, thing: dict[str, object], text: str) -> None:
