@@ -250,6 +250,18 @@ WITH_A_BANK = {
     "a query without an end": Mistake(
         f"query '{COUNTING}' --timeout 0.2", r"did not end within 0.2 s and was stopped", WAITING, "hw query 'WITH"
     ),
+    "too few values": Mistake(
+        "query 'SELECT * FROM balance WHERE account_id = ?'",
+        r"^the query has 1 place \(\?\), and 0 values were given$",
+        USAGE,
+        "hw query --help",
+    ),
+    "too many values": Mistake(
+        "query 'SELECT * FROM balance WHERE account_id = ?' 1 2",
+        r"^the query has 1 place \(\?\), and 2 values were given$",
+        USAGE,
+        "hw query --help",
+    ),
     "no such table": Mistake("query 'SELECT * FROM balances'", r"no such table: balances", USAGE, "hw query"),
     "writing SQL": Mistake("query 'DELETE FROM balance'", r"can only read", USAGE, "hw query"),
     "no such topic": Mistake("tail acount", r"no topic 'acount' and no 'acount-events'", USAGE, "hw topics"),

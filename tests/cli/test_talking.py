@@ -14,6 +14,7 @@ import pytest
 from headwater.client.shop import Shop
 from headwater.log.opening import open_log
 from headwater.log.port import NewRecord
+from headwater.stores.integers import to_cell
 from tests.bank import Account, Deposit, Open
 from tests.cli.conftest import Shell, an_app, at_work
 
@@ -172,6 +173,12 @@ def test_read_models_are_asked_in_sql_while_the_app_runs(shell: Shell, account: 
     assert shell("query 'SELECT * FROM balance'").one == {"account_id": "1", "balance": "2.50"}
     assert shell("query 'SELECT balance FROM balance WHERE account_id = ?' 1").one == {"balance": "2.50"}
     assert shell("query 'SELECT balance FROM balance WHERE account_id = ?' 2").rows == []
+
+
+def test_an_integer_that_sqlite_has_no_room_for_is_shown_in_digits(shell: Shell, account: Shop) -> None:
+    kept = to_cell(2**64)
+    assert isinstance(kept, str)
+    assert shell(f"query \"SELECT '{kept}' AS n\"").one == {"n": "18446744073709551616"}
 
 
 def test_a_question_may_wait_for_what_was_sent(shell: Shell, account: Shop) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from headwater.errors import Misuse
 from headwater.log.port import TopicPartition
+from headwater.stores.integers import to_cell, without_mark
 from headwater.stores.memory import MemoryStore
 from headwater.stores.port import Loading, TableSchema
 from headwater.stores.typed import rows_as
@@ -93,3 +94,15 @@ def test_a_row_may_grow_out_of_64_bits_and_back() -> None:
 def test_a_key_has_to_fit() -> None:
     with pytest.raises(Misuse, match=f"numbers version 1, column id: {2**63} does not fit in 64 bits: use a str"):
         store_of(Row(2**63, 1))
+
+
+@given(st.integers())
+def test_of_a_cell_the_digits_are_shown(number: int) -> None:
+    assert str(without_mark(to_cell(number))) == str(number)
+
+
+@pytest.mark.parametrize(
+    "cell", ["n", "12n", "9223372036854775807n", "18446744073709551616", "0" * 20 + "n", None, 1.5]
+)
+def test_what_is_no_large_integer_is_shown_as_it_is(cell: object) -> None:
+    assert without_mark(cell) is cell

@@ -92,7 +92,7 @@ def test_a_query_cannot_write(store: PostgresStore, postgres_url: str, sql: str)
         ("DELETE FROM account_v1", (), "can only read"),
         ("SELECT * FROM order", (), 'write "order" in double quotes'),
         ("SELECT colour FROM account", (), 'column "colour" does not exist'),
-        ("SELECT * FROM account WHERE name = ? AND total = ?", ("x",), "2 places .*1 arguments were supplied"),
+        ("SELECT * FROM account WHERE name = ? AND total = ?", ("x",), "2 places .*1 value was given"),
         ("SELECT * FROM account WHERE name = :name", {"other": 1}, "asks for :name"),
         ("SELECT 1; SELECT 2", (), "multiple commands"),
         ("SELECT 1 / (total - total) FROM account", (), "division by zero"),

@@ -89,6 +89,7 @@ def command(
     With --follow, each line is a row that came (weight above 0) or went (below). All that changed at once ends with the
     line that has a position, with which --since goes on.
     """
+    from headwater.stores.places import WrongPlaces
     from headwater.views.changes import MOST_REPLAYED
     from headwater.views.moments import moment_of
 
@@ -115,7 +116,8 @@ def command(
                 f"hw query {shlex.join([sql, *arguments])}{project.flags} --timeout {max(1, 10 * timeout):g}",
             ):
                 if moment is None:
-                    answer = running.models.answer(sql, arguments, timeout_s=timeout)
+                    with then(WrongPlaces, "hw query --help"):
+                        answer = running.models.answer(sql, arguments, timeout_s=timeout)
                 else:
                     cost = running.models.estimate(sql, moment)
                     if cost.views:
@@ -143,5 +145,7 @@ def tell(form: Form, following: Following[dict[str, Any]]) -> None:
 
 
 def _shown(value: Any) -> Any:
-    """A number that was too large for SQLite's arithmetic, as text: JSON has none such, and null is no number."""
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    """A number that was too large for SQLite, as text: JSON has none that is not finite, and null is no number."""
+    from headwater.stores.integers import without_mark
+
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else without_mark(value)

@@ -8,11 +8,13 @@ among themselves they sort by value with COLLATE decimal, as `Store.rows` does. 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 LARGEST = 2**63 - 1
 MARK = "n"
+_MARKED = re.compile(rf"-?[1-9][0-9]{{18,4299}}{MARK}")
 
 
 def fits(number: int) -> bool:
@@ -26,6 +28,12 @@ def all_fit(numbers: Sequence[int]) -> bool:
 def to_cell(number: int) -> int | str:
     """What SQLite is given. Raises: ValueError: more digits than Python writes (4300)."""
     return number if fits(number) else f"{number}{MARK}"
+
+
+def without_mark(cell: Any) -> Any:
+    """What a question to the file itself found: of an integer that does not fit, its digits. Anything else stays."""
+    found = isinstance(cell, str) and _MARKED.fullmatch(cell)
+    return cell.removesuffix(MARK) if found and not fits(int(cell.removesuffix(MARK))) else cell
 
 
 def from_cell(cell: Any) -> Any:

@@ -22,6 +22,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.string import TextLoader
 
 from headwater.errors import HeadwaterError, Misuse, Unavailable
+from headwater.stores.places import WrongPlaces
 from headwater.stores.port import word_of_sql
 from headwater.stores.postgres_cells import argument
 
@@ -240,5 +241,5 @@ def with_places(sql: str, args: Sequence[object] | Mapping[str, object]) -> tupl
 
     changed = _TOKEN.sub(next_place, sql)
     if count and count != len(args):
-        raise Misuse(f"the query has {count} places (?), and {len(args)} arguments were supplied")
+        raise WrongPlaces(count, len(args))
     return changed if count else sql, [argument(value) for value in args]

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from headwater.errors import HeadwaterError, Misuse, Unavailable
 from headwater.stores.decimals import teach
+from headwater.stores.places import told_by_sqlite
 from headwater.stores.port import word_of_sql
 
 E = TypeVar("E", bound=BaseException)
@@ -273,6 +274,8 @@ def in_our_words(error: sqlite3.Error, path: str, sql: str | None) -> HeadwaterE
         return Unavailable(f"{path}: {error}")
     if code in (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY) or any(w in str(error) for w in REFUSALS):
         return Misuse(f"a query can only read: {error}")
+    if (wrong := told_by_sqlite(str(error))) is not None:
+        return wrong
     return Misuse(f"SQLite does not understand the query: {error}{_hint(str(error))}")
 
 
