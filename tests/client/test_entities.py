@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -199,3 +199,37 @@ def test_everything_that_can_be_a_key(bank: hw.Shop) -> None:
         bank.send(Open(key, "ann"))
         assert bank.get(Account, key).id == key
         assert [one.meta.entity_id for one in bank.history(Account, key)] == [key]
+
+
+@pytest.mark.parametrize(
+    ("ask", "wanted"),
+    [
+        (lambda shop: shop.get(Account, 5), r"the id of an entity is a text, such as '5', not 5 \(int\)"),
+        (lambda shop: shop.find(Account, None), r"the id of an entity is a text, .* not None \(NoneType\)"),
+        (lambda shop: shop.history(Account, 5), "the id of an entity is a text"),
+        (lambda shop: shop.version(Account, b"a"), "the id of an entity is a text"),
+        (lambda shop: shop.outcome(Account, 5, "c"), "the id of an entity is a text"),
+        (lambda shop: shop.append(Account, 5, []), "the id of an entity is a text"),
+        (lambda shop: shop.append(Account, "a", ["x"]), "append takes events, not str"),
+        (
+            lambda shop: shop.revert(Account, "a", to_version="1"),
+            r"to_version is a number of events, .* '1' \(str\)",
+        ),
+        (lambda shop: shop.get(Account, "a", as_of=date(2024, 4, 10)), r"as_of must be a time, .* \(date\)"),
+        (lambda shop: shop.get(Account, "a", known_at="2024"), r"known_at must be a time, .* not '2024' \(str\)"),
+        (
+            lambda shop: shop.get(Account, "a", at_version=True),
+            r"at_version is a number of events, .* not True \(bool\)",
+        ),
+        (lambda shop: shop.get("account", "a"), r"is named by its class, .* not by 'account' \(str\)"),
+        (lambda shop: shop.replay(["account"]), "is named by its class"),
+        (lambda shop: shop.send(Open("a", "ann"), command_id=5), r"command_id is a text, not 5 \(int\)"),
+        (lambda shop: shop.send(Open("a", "ann"), actor=5), r"actor is a text, not 5 \(int\)"),
+        (lambda shop: shop.send(Open("a", "ann"), expected_version="1"), "expected_version is a number of events"),
+        (lambda shop: shop.send(Open("a", "ann"), time=date(2024, 4, 10)), r"time must be a time, .* \(date\)"),
+    ],
+)
+def test_arguments_of_a_wrong_type_are_refused(bank: hw.Shop, ask: Callable[[Any], object], wanted: str) -> None:
+    bank.send(Open("a", "ann"))
+    with pytest.raises(hw.Misuse, match=wanted):
+        ask(bank)

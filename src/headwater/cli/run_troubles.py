@@ -1,7 +1,8 @@
 """What `hw run` tells of its parts: each trouble when it comes, and that it is over.
 
 A part that could not reach the log runs again with its next attempt, and that says nothing yet: a client of Kafka waits
-in silence for a broker that is still away. It is over once the part is given partitions, for that takes a broker. A part that is given none, since other processes have them all, is believed after a while without a failure.
+in silence for a broker that is still away. It is over once the part is given partitions, for that takes a broker. A
+part that is given none, since other processes have them all, is believed after a while without a failure.
 """
 
 from __future__ import annotations

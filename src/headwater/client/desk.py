@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from headwater.client.arguments import refuse_class, refuse_id, refuse_moment, refuse_sending
 from headwater.client.dispatching import Dispatcher, Parcel
 from headwater.client.receipts import Appending, Pending, Sending, events_partition
 from headwater.client.replaying import replay
@@ -81,15 +82,10 @@ class Desk:
     def pack(self, sending: Sending, target: tuple[str, str] | None = None) -> Parcel:
         """Encodes a command. `target`: entity type and id, for the commands that any entity understands.
 
-        Raises: Misuse: not a command, or a naive time.
+        Raises: Misuse: not a command, a naive time, or something of a wrong type.
         """
+        refuse_sending(sending)
         command = sending.command
-        if not isinstance(command, Command):
-            raise Misuse(f"send takes a command, not {type(command).__name__}")
-        if sending.time is not None and sending.time.tzinfo is None:
-            raise Misuse("time must be aware, such as datetime(2024, 4, 10, tzinfo=UTC)")
-        if sending.command_id is not None and not 0 < len(sending.command_id) <= 200:
-            raise Misuse("a command_id has 1 to 200 characters")
         entity, entity_id = target or (str(type(command).__hw__.entity), key_of(command))
         key = entity_id.encode()
         if (long := len(key) + len(sending.actor or "")) > ENVELOPE_CHARACTERS:
@@ -162,7 +158,8 @@ class Desk:
     # --- entities
 
     def behaviour(self, aggregate: type[A]) -> Behaviour[A]:
-        """Raises: Misuse: the app does not know the aggregate."""
+        """Raises: Misuse: the app does not know the aggregate, or it is none."""
+        refuse_class(aggregate)
         found = self.behaviours.get(aggregate)
         if found is None:
             raise Misuse(f"{aggregate.__name__} is not among the app's aggregates; add it to hw.App(aggregates=[...])")
@@ -177,7 +174,8 @@ class Desk:
         raise Misuse(f"the app has no entity type {entity!r}; it has: {known}")
 
     def history(self, behaviour: Behaviour[Any], entity_id: str) -> list[Recorded[Any]]:
-        """All events of an entity, in order. Raises: BadData: a record that cannot be read."""
+        """All events of an entity, in order. Raises: BadData: a record that cannot be read. Misuse: the id is none."""
+        refuse_id(entity_id)
         key = entity_id.encode()
         partition = TopicPartition(events_topic(behaviour.entity), self.topology.partition(behaviour.entity, key))
         self._wait_visible(partition)
@@ -185,7 +183,8 @@ class Desk:
 
     def past(self, behaviour: Behaviour[A], entity_id: str, moment: Moment) -> A:
         """The state at a moment of the past, its `version` 0 if it is none of the entity's. Raises: NotFound: nothing
-        had happened by then."""
+        had happened by then. Misuse: the moment or the id is none."""
+        refuse_moment(moment)
         history = everything = self.history(behaviour, entity_id)
         if moment.as_of is not None:
             history = as_of(history, moment.as_of)
@@ -207,13 +206,19 @@ class Desk:
         return replay(self.log, behaviour, partitions, self.environment)
 
     def get(self, behaviour: Behaviour[Any], entity_id: str, outcome_of: str | None = None) -> Parcel:
-        """The question for an entity's state: answered by its owner, after a fenced commit."""
+        """The question for an entity's state: answered by its owner, after a fenced commit. Raises: Misuse: the id is
+        none."""
+        refuse_id(entity_id)
         return self.pack(Sending(Get(outcome_of=outcome_of)), target=(behaviour.entity, entity_id))
 
     def append(self, behaviour: Behaviour[Any], entity_id: str, events: Iterable[Event], **rest: Any) -> Parcel:
-        """Events to be appended as they are, by the entity's owner. Raises: Misuse: an event of another entity."""
+        """Events to be appended as they are, by the entity's owner. Raises: Misuse: an event of another entity, or what
+        is none."""
+        refuse_id(entity_id)
         raws = []
         for event in events:
+            if not isinstance(event, Event):
+                raise Misuse(f"append takes events, not {type(event).__name__}")
             if type(event) is not Reverted and key_of(event) != entity_id:
                 raise Misuse(f"{type(event).__name__} carries the key {key_of(event)!r}, not {entity_id!r}")
             raws.append(msgspec.Raw(behaviour.json.encode(event, None)))

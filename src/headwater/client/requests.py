@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from headwater.client.arguments import refuse_version
 from headwater.client.desk import Desk
 from headwater.client.dispatching import Parcel
 from headwater.client.receipts import Appending, Sending
@@ -84,6 +85,7 @@ def reverting(
     desk: Desk, behaviour: Behaviour[Any], entity_id: str, to_version: int, actor: str | None, command_id: str | None
 ) -> Parcel:
     """The parcel that reverts an entity: its state at `to_version`, expected to be unchanged since it was read."""
+    refuse_version("to_version", to_version)
     history = desk.history(behaviour, entity_id)
     if not history:
         raise NotFound(behaviour.entity, entity_id)
