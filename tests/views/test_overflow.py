@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from headwater.errors import Misuse
 from headwater.log.port import Record
 from headwater.views import merging, room
+from headwater.views.errors import BadStatement
 from headwater.views.plan import View
 from headwater.views.planning import plan_views
 from headwater.views.sources import catalogue_of
@@ -132,3 +134,30 @@ def test_rows_of_both_signs_that_come_to_little_stay_in_it() -> None:
             fed.feed([one])
         assert fed.dead() == {}
         assert fed.rows() == [("big", Decimal(3), 13)]
+
+
+@pytest.mark.parametrize(
+    ("column", "having", "where"),
+    [
+        ("SUM(item_price)::TINYINT", "", "column s"),
+        ("SUM(item_price)", " HAVING SUM(item_price)::TINYINT > 1", "HAVING"),
+    ],
+)
+def test_what_a_group_has_come_to_and_does_not_go_with_the_statement_is_told_with_its_place(
+    column: str, having: str, where: str
+) -> None:
+    query = f"SELECT customerId, {column} AS s FROM order-events GROUP BY customerId{having}"
+    with closing(Fed(view_of(query))) as fed:
+        fed.feed(records([*orders("100", "100", who="ann"), *orders("5", who="bob")]))
+        with pytest.raises(Misuse, match=f"^view v, {where} does not go with the group {{'customerId': ann}}: .*WHERE"):
+            fed.rows()
+        assert fed.rows("SELECT * FROM v WHERE customerId = 'bob'") == [("bob", 5)]
+        assert fed.rows("SELECT count(*) FROM v WHERE customerId = 'bob'") == [(1,)]
+
+
+def test_a_sum_of_products_that_leaves_few_digits_is_refused() -> None:
+    query = "SELECT customerId, {} AS s FROM order-events GROUP BY customerId"
+    with pytest.raises(BadStatement, match=r"27 digits after the point.* 11 before it: cast a product"):
+        view_of(query.format("SUM(total * discount * total)"))
+    view_of(query.format("SUM((total * discount)::DECIMAL(38,9) * total)"))
+    view_of(query.format("SUM(total * discount * 0.19)"))

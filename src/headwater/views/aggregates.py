@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from sqlglot import exp
 from headwater.views.folding import Resolved, fold, terms
 from headwater.views.plan import Partial, PartialKind
 from headwater.views.scope import Found, Place, Scope
-from headwater.views.types import VARCHAR
+from headwater.views.types import VARCHAR, SqlType
 
 OURS: Final = {"LATEST": ("arg_max", 1), "EARLIEST": ("arg_min", 1)}
 KNOWN: Final = (
@@ -37,6 +38,11 @@ KNOWN: Final = (
     exp.LogicalOr,
     exp.LogicalAnd,
 )
+DECIMALS: Final = re.compile(r"DECIMAL\(38,\s*(\d+)\)")
+
+LEAST_DIGITS: Final = 15
+"""So many digits before the point a sum of products has at least."""
+
 ADDING: Final = (exp.Sum, exp.Avg, exp.Count, exp.CountIf)
 
 
@@ -233,3 +239,22 @@ def whole(count: exp.Expr) -> exp.Expr:
 
 def unless_empty(count: exp.Expr, value: exp.Expr) -> exp.Expr:
     return exp.case().when(exp.GT(this=count, expression=exp.Literal.number(0)), value)
+
+
+def too_fine(written: exp.Expr, kind: SqlType) -> str | None:
+    """Why a sum of products is refused: each factor adds its digits after the point, and of 38 so few are left before
+    it that an ordinary sum would not fit. Arguments: written: the aggregate; kind: of its sum."""
+    found = DECIMALS.fullmatch(kind.sql)
+    if found is None or 38 - int(found[1]) >= LEAST_DIGITS or not multiplies(written):
+        return None
+    return (
+        f"{written.sql()} has {found[1]} digits after the point, as many as its factors together: of 38 that leaves "
+        f"{38 - int(found[1])} before it: cast a product to fewer, (a * b)::DECIMAL(38,9) * c"
+    )
+
+
+def multiplies(node: exp.Expr) -> bool:
+    """Whether it is a product whose type nobody has said."""
+    if isinstance(node, exp.Cast):
+        return False
+    return isinstance(node, exp.Mul) or any(map(multiplies, node.iter_expressions()))

@@ -19,6 +19,7 @@ import duckdb
 
 from headwater.errors import Misuse, Unavailable
 from headwater.stores.port import Answer
+from headwater.views.failing import OF_VIEW
 
 MOST_ROWS = 1_000_000
 """So many rows an answer may have. More are not wanted by mistake: they would fill the memory of two processes."""
@@ -106,6 +107,9 @@ def limited(connection: duckdb.DuckDBPyConnection, timeout_s: float | None) -> I
     except duckdb.OutOfMemoryException as error:
         raise Unavailable(f"the query needs more memory than there is: {error}") from error
     except (duckdb.DataError, duckdb.ProgrammingError, duckdb.NotSupportedError) as error:
+        what = str(error).removeprefix("Invalid Input Error: ")
+        if isinstance(error, duckdb.InvalidInputException) and what.startswith(OF_VIEW):
+            raise Misuse(what) from error
         raise Misuse(f"DuckDB does not understand the query: {error}") from error
     finally:
         if not done:

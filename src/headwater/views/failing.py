@@ -6,12 +6,15 @@ and `date_trunc('centurion', _time)` fail at all of them, so the statement is re
 DuckDB converts a literal when it computes, so it binds these and fails later. Here each part of an expression that has
 a constant beside other values is computed once, with NULL (a time, an empty list) for the other values: what fails
 then, fails always.
+
+What fails at what a group has come to (`SUM(quantity)::TINYINT`) fails when the view is read. It says then of which
+view and group it is.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -20,7 +23,7 @@ from sqlglot import exp, parse_one
 from sqlglot.errors import ParseError
 
 from headwater.views.binding import Binder
-from headwater.views.types import DATE, TIMESTAMP, ListOf, SqlType
+from headwater.views.types import DATE, TIMESTAMP, ListOf, SqlType, literal
 
 OF_VALUES: Final = (duckdb.DataError, duckdb.InvalidInputException, duckdb.NotSupportedError)
 """What DuckDB raises when it computes, at values that an expression does not go with, and not when it binds."""
@@ -31,6 +34,31 @@ CHOICES: Final = (exp.Case, exp.If, exp.Coalesce)
 NO_VALUES: Final = (exp.DataType, exp.Identifier, exp.PropertyEQ, exp.Kwarg, exp.Lambda, exp.Star, exp.Ordered)
 APART: Final = (exp.Alias, exp.Paren, exp.Tuple, exp.Dot, exp.Escape, exp.Comprehension, exp.Interval, *NO_VALUES)
 """No values by themselves, or not to be computed without what stands around them."""
+
+FITS: Final = (
+    exp.Column,
+    exp.Literal,
+    exp.Null,
+    exp.Boolean,
+    exp.Paren,
+    exp.Case,
+    exp.If,
+    exp.And,
+    exp.Or,
+    exp.Not,
+    exp.Is,
+    exp.GT,
+    exp.GTE,
+    exp.LT,
+    exp.LTE,
+    exp.EQ,
+    exp.NEQ,
+    exp.Div,
+)
+"""What can be computed of all that a group may come to."""
+
+OF_VIEW: Final = "view "
+"""What the text of an error begins with that a view's own rows raise."""
 
 Types = Callable[[Sequence[str]], list[SqlType]]
 """The types of expressions. Raises: duckdb.Error."""
@@ -133,3 +161,29 @@ def sample(kind: SqlType) -> str:
     if kind in (TIMESTAMP, DATE):
         return f"'2000-01-01'::{kind.sql}"
     return f"[]::{kind.sql}" if isinstance(kind, ListOf) else f"NULL::{kind.sql}"
+
+
+def told(sql: str, where: str, keys: Mapping[str, str]) -> str:
+    """An expression over what a group has come to, which says where it fails if it does: DuckDB computes it for all
+    groups that a question reads, and would not say of which view. Arguments: where: it stands; keys: of the group, name
+    to column, quoted."""
+    if fits(parse_one(sql, dialect="duckdb")):
+        return sql
+    packed = f"struct_pack({', '.join(f'{name} := {column}' for name, column in keys.items())})::VARCHAR"
+    group = f"' the group ' || {packed} || " if keys else "' what all rows have come to' || "
+    advice = "': change the statement" + (", or ask for other groups with WHERE'" if keys else "'")
+    error = f"{literal(f'{OF_VIEW}{where} does not go with')} || {group}{advice}"
+    return f"coalesce(TRY({{'v': {sql}}}), error({error})).v"
+
+
+def fits(node: exp.Expr) -> bool:
+    """Whether an expression over groups can be computed of all of them."""
+    if isinstance(node, exp.Cast):  # a count, which is 0 where there is nothing
+        inner = node.this
+        return (
+            node.to.is_type("bigint")
+            and isinstance(inner, exp.Coalesce)
+            and isinstance(inner.this, exp.Column)
+            and all(one.is_int for one in inner.expressions)
+        )
+    return isinstance(node, exp.Identifier) or (isinstance(node, FITS) and all(map(fits, node.iter_expressions())))

@@ -10,7 +10,7 @@ import duckdb
 from sqlglot import exp
 
 from headwater.log.topology import events_topic
-from headwater.views.aggregates import Partials, aggregates_in, is_aggregate
+from headwater.views.aggregates import Partials, aggregates_in, is_aggregate, too_fine
 from headwater.views.binding import Binder
 from headwater.views.errors import BadStatement
 from headwater.views.failing import always_fails, place_in
@@ -264,6 +264,9 @@ class QueryPlan:
         if partial.by is not None:
             questions.append((written, partial.by))
         kinds = [self.types(tables, [one])[0] for one in questions]
+        why = too_fine(written, kinds[0]) if partial.kind == "sum" else None
+        if why is not None:
+            raise self.statement.error(why, written)
         by = kinds[-1] if partial.by is not None else None
         bag = partial.kind == "distinct" or (partial.kind not in ("sum", "count") and self.retracts)
         return replace(partial, type=kinds[0], by_type=by, bag=bag)

@@ -14,12 +14,13 @@ away when the tables are merged (see `clock`, `closing`).
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from headwater.failures.held import tables_of
+from headwater.views.aggregates import DECIMALS
 from headwater.views.clock import LATE, TIMES, clock_of
 from headwater.views.closing import closing_of
+from headwater.views.failing import told
 from headwater.views.history import origin_names, origin_of, unmerged
 from headwater.views.joining import WEIGHT, Joining, changed_rows, is_direct
 from headwater.views.kept import Change, Sum, Sums, table_of
@@ -37,8 +38,6 @@ from headwater.views.windowed import (
     sessions_of,
     with_windows,
 )
-
-DECIMALS = re.compile(r"DECIMAL\(38,\s*(\d+)\)")
 
 ORDER = "o"
 """Added to the name of a partial of arg_min, arg_max: what its value was compared by."""
@@ -118,8 +117,12 @@ def _grouped(view: View, grouping: Grouping, runner: str) -> Compiled:
     compiled = Compiled(tuple(tables), finished)
     if view.window is not None:
         compiled = _with_window(compiled, view, view.window, grouping, runner)
-    output = ", ".join(f"{one.expression} AS {quoted(one.name)}" for one in view.output)
-    having = f" WHERE {grouping.having}" if grouping.having is not None else ""
+    named = {f'"{key.name}"': quoted(key.name) for key in grouping.keys}
+    named |= {one.expression: quoted(one.name) for one in reversed(view.output) if one.expression in named}
+    of = {name: column for column, name in named.items()}
+    listed = [(told(one.expression, f"{view.name}, column {one.name}", of), one.name) for one in view.output]
+    output = ", ".join(f"{expression} AS {quoted(name)}" for expression, name in listed)
+    having = f" WHERE {told(grouping.having, f'{view.name}, HAVING', of)}" if grouping.having is not None else ""
     return replace(compiled, rows=f"SELECT {output} FROM ({compiled.rows}){having}")
 
 
