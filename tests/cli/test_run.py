@@ -112,6 +112,13 @@ def started() -> Iterator[list[Process]]:
         process.popen.wait()
 
 
+def test_a_standby_on_one_file_is_told_that_there_is_nothing_to_follow(project: Path, started: list[Process]) -> None:
+    started.append(process := Process("--standby"))
+    assert "--standby is for Kafka: on sqlite:///bank.db there is nothing to follow" in process.told("note: ")
+    process.said()
+    assert process.stop(signal.SIGTERM) == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_it_says_when_it_is_ready_and_stops_cleanly(
     number: int, shell: Shell, project: Path, started: list[Process]

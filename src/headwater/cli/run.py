@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from headwater.cli.ending import BAD, advised, then, told
-from headwater.cli.output import Form, output_option, show_one
+from headwater.cli.output import Form, note, output_option, show_one
 from headwater.cli.project import Project, on_option, store_option
 from headwater.cli.run_troubles import Troubles, troubles
 from headwater.cli.telling import Tellings, telling, telling_options
@@ -71,6 +71,8 @@ def command(
     project = Project(app, on, store)
     parts = _parts(only)
     url, found = project.on, project.load()
+    if standby and not url.startswith("kafka:"):
+        note(f"--standby is for Kafka: on {url} there is nothing to follow")
     options = Tellings(metrics_port, log, payloads, alert_webhook, traces)
     with telling(options, found.name) as environment:
         running = found.run(
