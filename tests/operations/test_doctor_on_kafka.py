@@ -151,6 +151,7 @@ def test_partitions_that_were_added(log: PrefixedLog, open_here: OpenHere, opera
     assert "was made with 2 partitions and has 3 now: keys have moved" in record.found
     assert (counts.level, counts.check, counts.where) == ("fault", "partition counts", "entity type account")
     assert "account-commands 3, account-state 2" in counts.found
+    assert "`hw replay`" in (counts.todo or "")
 
 
 def test_topics_of_other_counts_that_no_app_has_used_yet(log: PrefixedLog) -> None:

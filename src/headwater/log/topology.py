@@ -19,6 +19,10 @@ from headwater.log.port import Log, NewRecord, TopicDescription, TopicPartition,
 
 META_TOPIC = "headwater-meta"
 META_SPEC = TopicSpec(META_TOPIC, 1, compacted=True)
+ANOTHER_LOG = (
+    "a topic cannot lose partitions: run on another log, made with the count that you want, and give `hw import` there "
+    "what `hw replay` writes of the entities here"
+)
 DAY_MS = 86_400_000
 HEARD_OF_S = 2.0
 """How long a topic that should be there is looked for before it is taken for gone."""
@@ -217,9 +221,7 @@ def changes(record: EntityTopics, log_id: str, there: Mapping[str, TopicDescript
         elif now.partitions != record.partitions:
             found = f"{where} was made with {record.partitions} partitions and has {now.partitions} now: keys have "
             found += "moved, one entity would get two owners"
-            todo = "a topic cannot lose partitions: run on another log, made with the count that you want, and give "
-            todo += "`hw import` there what `hw replay` writes of the entities here"
-            yield Change(where, found, todo, Misuse)
+            yield Change(where, found, ANOTHER_LOG, Misuse)
         elif now.id != topic_id:
             found = f"{where} was deleted and made again (its id was {topic_id}, now {now.id})"
             todo = f"clear the record of {record.entity!r} in {META_TOPIC} if that was meant"

@@ -17,6 +17,7 @@ from headwater.errors import Unavailable
 from headwater.log.findings import Finding, or_fine
 from headwater.log.port import Log, TopicDescription, TopicPartition, TopicSpec
 from headwater.log.topology import (
+    ANOTHER_LOG,
     META_SPEC,
     META_TOPIC,
     Topology,
@@ -90,7 +91,7 @@ def _unequal(there: Mapping[str, TopicDescription], recorded: list[str]) -> Iter
         if len(set(counts.values())) > 1:
             told = ", ".join(f"{name} {count}" for name, count in counts.items())
             found = f"partition counts differ ({told}): a command's partition has no state or events beside it"
-            todo = "copy them into new topics with equal counts"
+            todo = ANOTHER_LOG
             if entity not in recorded:
                 todo = f"if they are empty, delete them ({', '.join(counts)}): hw run MODULE:APP makes them"
             yield Finding("fault", "partition counts", f"entity type {entity}", found, todo)
