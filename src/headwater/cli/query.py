@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from headwater.cli.asking import connected
-from headwater.cli.ending import then
+from headwater.cli.ending import advised, then
 from headwater.cli.output import Form, Text, cell, distinct, note, output_option, show_rows
 from headwater.cli.project import Project, app_option, on_option, store_option
 from headwater.cli.times import Moment, Seconds
 from headwater.errors import Misuse, NotYet, Unavailable
 
 if TYPE_CHECKING:
+    from headwater.app import App
     from headwater.client.following import Following
+    from headwater.client.views import Views
 
 SECONDS = "Seconds to wait for what --after says, and then for the answer."
 TOKEN = ("1.", "v1.")
@@ -106,15 +110,18 @@ def command(
     found = project.load()
     with connected(project, found, read_models=True) as (_, running):
         assert running.models is not None
-        with then(Misuse, f'hw query "{TABLES}"{project.flags}'), then(NotYet, f"hw lag{project.flags}"):
+        asked = f"hw query {shlex.join([sql, *arguments])}{project.flags}"
+        past = past_flags(as_of, known_at, after, since)
+        with (
+            then(Misuse, what_there_is(project, found, running.models.views, sql)),
+            allowing_more(f"{asked}{past}"),
+            then(NotYet, f"hw lag{project.flags}"),
+        ):
             running.models.wait(running.models.wanted(sql, after), timeout)
             if follow:
                 tell(form, running.models.follow(sql, arguments, dict[str, Any], since, timeout, most))
                 return
-            with then(
-                Unavailable,
-                f"hw query {shlex.join([sql, *arguments])}{project.flags} --timeout {max(1, 10 * timeout):g}",
-            ):
+            with then(Unavailable, f"{asked} --timeout {max(1, 10 * timeout):g}"):
                 if moment is None:
                     with then(WrongPlaces, "hw query --help"):
                         answer = running.models.answer(sql, arguments, timeout_s=timeout)
@@ -126,6 +133,35 @@ def command(
                 columns = distinct(answer.columns)
                 rows = [dict(zip(columns, map(_shown, row), strict=True)) for row in answer]
         show_rows(form, columns, rows, empty="no rows")
+
+
+def what_there_is(project: Project, app: App, views: Views | None, sql: str) -> str:
+    """The command that lists what a question can be asked of: views, where it names one or nobody wrote projections."""
+    names = [] if views is None else [name.lower() for name in views.names]
+    words = {word.lower() for word in re.findall(r"\w+", sql)}
+    if names and (not app.projections or not words.isdisjoint(names)):
+        return f"hw views explain --app {shlex.quote(project.app_name)}"
+    return f'hw query "{TABLES}"{project.flags}'
+
+
+def past_flags(as_of: datetime | str | None, known_at: datetime | None, after: str | None, since: str | None) -> str:
+    """What was typed of a moment, to be repeated."""
+    typed = {"--as-of": as_of, "--known-at": known_at, "--after": after}
+    texts = {flag: one.isoformat() if isinstance(one, datetime) else one for flag, one in typed.items()}
+    follow = "" if since is None else f" --follow --since {shlex.quote(since)}"
+    return "".join(f" {flag} {shlex.quote(one)}" for flag, one in texts.items() if one is not None) + follow
+
+
+@contextmanager
+def allowing_more(asked: str) -> Iterator[None]:
+    """Tells the option with which more records may be read again. Arguments: asked: the command without it."""
+    from headwater.views.changes import TooMuchToReplay
+
+    try:
+        yield
+    except TooMuchToReplay as error:
+        option = f"--most-replayed {error.records}"
+        raise advised(Misuse(f"{error.text}: {option} allows it"), f"{asked} {option}") from error
 
 
 def tell(form: Form, following: Following[dict[str, Any]]) -> None:

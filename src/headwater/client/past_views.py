@@ -7,12 +7,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from headwater.environment import Environment
-from headwater.errors import Misuse
 from headwater.log.port import Log, TopicPartition
 from headwater.schemas.topics import Codecs
 from headwater.stores.port import Answer
 from headwater.views.asking import answer
-from headwater.views.changes import positions_in
+from headwater.views.changes import TooMuchToReplay, positions_in
 from headwater.views.file import MEMORY, ViewFile
 from headwater.views.moments import Estimate, Moment
 from headwater.views.replaying import count_of, ends_of, replay
@@ -50,10 +49,7 @@ class PastViews:
         ends = {name: ends_of(one.view, self._log, moment) for name, one in needed.items()}
         records = sum(count_of(self._log, one) for one in ends.values())
         if records > most:
-            raise Misuse(
-                f"{records:,} records would have to be read again to tell what was, which is more than {most:,}: "
-                f"say that it may be so many, most_replayed={records}"
-            )
+            raise TooMuchToReplay(records, most)
         with closing(ViewFile(MEMORY)) as file:
             for name, one in needed.items():
                 replay(one.view, self._log, file, moment, ends[name], self._codecs, self._environment)

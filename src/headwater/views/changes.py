@@ -33,6 +33,15 @@ ViewPositions = Mapping[str, Positions]
 """By the name of a view in lower case, how far it is."""
 
 
+class TooMuchToReplay(Misuse):
+    """An answer costs more than is allowed. Arguments: records: that would be read; most: that may be."""
+
+    def __init__(self, records: int, most: int) -> None:
+        self.records = records
+        self.text = f"{records:,} records would have to be read again to tell what was, which is more than {most:,}"
+        super().__init__(f"{self.text}: say that it may be so many, most_replayed={records}")
+
+
 @dataclass(frozen=True, slots=True)
 class Change(Generic[T]):
     """Arguments: row; weight: how often it came (above 0), or went (below)."""
