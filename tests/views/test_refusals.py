@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from headwater.views.binding import Binder
 from headwater.views.errors import BadStatement
 from headwater.views.planning import plan_with
+from headwater.views.reading import statements_of
 from headwater.views.texts import Text
-from tests.views.selling import AUCTIONS, catalogue
+from tests.views.selling import AUCTIONS, OrderPlaced, catalogue
 
 HOMES = "CREATE TABLE homes AS SELECT customerId, LATEST(region) AS region FROM customer-events GROUP BY customerId; "
 
@@ -361,3 +363,9 @@ def test_a_name_in_two_places_lists_them(binder: Binder) -> None:
 def test_nothing_of_a_text_is_planned_when_a_part_is_wrong(binder: Binder) -> None:
     told = refusal(binder, f"{AUCTIONS}\nCREATE TABLE v AS\n  SELECT auction FROM bids\n  WHERE prize > 3")
     assert (told.line, told.column) == (11, 9)
+
+
+def test_a_file_may_begin_with_the_mark_that_some_editors_write(tmp_path: Path) -> None:
+    (tmp_path / "views.sql").write_bytes(b"\xef\xbb\xbfCREATE TABLE v AS\r\nSELECT orderId FROM order-events;\r\n")
+    [view] = statements_of(f"{tmp_path}/*.sql", [OrderPlaced], []).plans
+    assert (view.name, [one.name for one in view.output]) == ("v", ["orderId"])
