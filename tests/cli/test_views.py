@@ -64,6 +64,18 @@ def test_what_is_wrong_is_told_with_its_place(sums: Path, shell: Shell) -> None:
     assert ended.next == "hw views explain --help"
 
 
+def test_what_an_app_would_not_start_with_is_not_explained(sums: Path, shell: Shell) -> None:
+    joined = (
+        "CREATE TABLE more AS\nSELECT e.orderId, s.total FROM order-events e\n"
+        "  JOIN order_summary FOR SYSTEM_TIME AS OF e._time AS s ON e.orderId = s.orderId;"
+    )
+    (sums / "more.sql").write_text(joined)
+    for verb in ("views explain --app sums:app", "run sums:app --on memory://"):
+        ended = shell(verb)
+        assert ended.code == 2
+        assert ended.error.startswith("more.sql:3:8: order_summary is a view, and of these is not kept what they were")
+
+
 def test_a_view_and_an_app_that_are_not_there(sums: Path, shell: Shell) -> None:
     assert shell("views explain nothing --app sums:app").error == "there is no view 'nothing'; there are: order_summary"
     assert shell("views explain --app sums:bare").error.startswith("app 'bare' has no views: ")
