@@ -15,6 +15,7 @@ from headwater.errors import Misuse
 from headwater.log.port import NewRecord
 from headwater.messages.envelope import event_headers
 from headwater.messages.json_codec import JsonCodec
+from headwater.operations.catalogue import catalogue_of
 from headwater.projections.read_model import read_models_of
 from headwater.projections.straight import Straight
 from tests.projections.trade import (
@@ -241,6 +242,8 @@ def test_an_app_with_a_reaction_to_reverts_knows_its_events_by_entity() -> None:
     app = hw.App("trades", aggregates=[Trade], projections=[Due])
     assert [event.__hw__.entity for event in app.known_events()] == ["trade"]
     assert app.listened() == {}
+    found = catalogue_of("trades", list(app.behaviours.values()), app.projections, app.processes, [])
+    assert [entity.name for entity in found.entities] == ["trade"]
 
 
 def test_the_page_runs() -> None:

@@ -62,7 +62,7 @@ def command(
         changes = [change._asdict() for change in plan.changes]
         if form == "table" or not yes:  # for people: programs get the changes with the answer
             show_rows("table", ["field", "now", "then"], changes, beside=form != "table")
-        _tell_who_stays(not_following(behaviour.entity, found.projections, found.plans()))
+        _tell_who_stays(entity, not_following(entity, found.projections, found.plans()))
         if not yes and not _agreed(one, plan.version, to_version, project.flags):
             note("nothing was changed")
             ctx.exit(REFUSED)
@@ -72,12 +72,12 @@ def command(
     show_one(form, {**done, **rest, "commandId": receipt.command_id, "token": receipt.token})
 
 
-def _tell_who_stays(names: list[str]) -> None:
+def _tell_who_stays(entity: str, names: list[str]) -> None:
     if names:
         do, stay = ("does", "stays") if len(names) == 1 else ("do", "stay")
         note(
             f"a revert is an event, hw.Reverted; {', '.join(names)} {do} not react to it and {stay} as before: "
-            "docs/reverting.md says how they follow"
+            f"a projection follows with @hw.on(hw.Reverted), a view FROM {entity}-state"
         )
 
 
