@@ -18,6 +18,9 @@ from headwater.messages.json_codec import JsonCodec
 from headwater.operations.catalogue import catalogue_of
 from headwater.projections.read_model import read_models_of
 from headwater.projections.straight import Straight
+from headwater.schemas.codec import Format
+from headwater.schemas.registries import open_registry
+from headwater.schemas.registries.publishing import register_all
 from tests.projections.trade import (
     START,
     TOPIC,
@@ -246,13 +249,28 @@ def test_an_app_with_a_reaction_to_reverts_knows_its_events_by_entity() -> None:
     assert [entity.name for entity in found.entities] == ["trade"]
 
 
-def test_the_page_runs() -> None:
+@pytest.mark.parametrize("format", ["json", "json-schema", "avro"])
+def test_the_page_runs(format: Format, tmp_path: Path) -> None:
     names: dict[str, Any] = {"__name__": __name__}
     code = "".join(part.partition("```")[0] for part in PAGE.read_text().split("```python\n")[1:])
     exec(compile(code, PAGE, "exec", dont_inherit=True), names)
     order, open_order, owed, share = (names[name] for name in ("Order", "OpenOrder", "Owed", "Share"))
     placed, cancelled = names["OrderPlaced"]("1", "ann", Decimal(5)), names["OrderCancelled"]("1", "late")
-    with hw.App("shop", aggregates=[order], projections=[open_order, owed, share]).run("memory://") as shop:
+
+    class Placements(hw.Projection):
+        """Does not follow."""
+
+        order_id: hw.Key[str]
+
+        @hw.on(names["OrderPlaced"])
+        def placed(self, event: hw.Event) -> None: ...
+
+    projections = [open_order, owed, share, Placements]
+    schemas, codecs = str(tmp_path), {"order-events": format}
+    app = hw.App("shop", aggregates=[order], projections=projections, schemas=schemas, codecs=codecs)
+    register_all(open_registry(schemas, None), app.published())
+    running = app.run("memory://")
+    with running as shop:
         ended = shop.append(order, "1", [placed, cancelled])
         assert shop.rows(open_order, after=ended) == []
         assert shop.rows(owed, after=ended) == [owed("ann", Decimal(0))]
@@ -260,3 +278,7 @@ def test_the_page_runs() -> None:
             ended = shop.revert(order, "1", to_version=version)
         assert shop.rows(open_order, after=ended) == [open_order("1", "ann", Decimal(5))]
         assert shop.rows(owed, after=ended) == [owed("ann", Decimal(5))]
+        assert shop.rows(Placements, after=ended) == [Placements("1")]
+        assert running.services is not None
+        [notice] = running.services.notices
+        assert notice.startswith("read model placements met a revert of order")
