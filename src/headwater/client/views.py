@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import NoReturn
 
 import duckdb
 
@@ -14,7 +15,7 @@ from headwater.client.past_views import PastViews
 from headwater.client.shared_answers import SharedAnswers
 from headwater.client.shared_views import SharedLetters, SharedViews, files_beside
 from headwater.environment import Environment
-from headwater.errors import Misuse, Unavailable
+from headwater.errors import HeadwaterError, Misuse, Unavailable
 from headwater.log.port import Log
 from headwater.projections.read_model import ReadModel
 from headwater.projections.waiting import Progress, Watched
@@ -60,7 +61,7 @@ class Views:
     ) -> None:
         self._path, self.log, self.environment = shown(place), log, environment
         self.past = PastViews(self, log, codecs, environment)
-        self._shared = Shared(place, log.id, self._has_file)
+        self._shared = Shared(place, log.id, self._has_file, failed=self._has_no_file)
         self._part = Shared(place, log.id, self._has_part, files_beside(place)) if place != MEMORY else self._shared
         plans = [plan for plan in statements.plans if plan.target == "table"]
         if place == MEMORY:  # no other process can be asked
@@ -95,6 +96,9 @@ class Views:
         self._maintained = self._closed = False
         self._places = Places()
         self._serving: list[Serving] = []
+        self._refusing: Serving | None = None
+        """Answers while the file cannot be opened, with why."""
+        self._why = ""
         self._questions = Questions(self._by_name.keys() | self._computed.keys())
         advice = f"`hw run` maintains them, with views among its parts (app {app})"
         self._remote = RemoteViews(self._path, {model.runner: model.title for model in self.models}, advice)
@@ -212,6 +216,7 @@ class Views:
             stream.close()
         for one in self._repartitioned:
             one.close()
+        self._close_refusing()
         self._shared.close()
         self._part.close()
         self._questions.close()
@@ -314,7 +319,22 @@ class Views:
     def _has_file(self, versions: Versions) -> None:
         self._changing.opened(versions)
         if self._path != MEMORY:
+            self._close_refusing()
             self._serving.append(self._served(self._path))
+
+    def _has_no_file(self, error: HeadwaterError) -> None:
+        """Lets processes that ask know why nobody answers: else they would be told to start this one."""
+        self._why = str(error)
+        if self._refusing is None and not (self._closed or self._path == MEMORY or is_store(self._path)):
+            self._refusing = Serving(self._path, *[self._refuse] * 5)
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise Unavailable(f"the process that maintains the views cannot open them: {self._why}")
+
+    def _close_refusing(self) -> None:
+        if self._refusing is not None:
+            self._refusing.close()
+            self._refusing = None
 
     def _has_part(self, versions: Versions) -> None:
         """The file of what this process has of shared views: what it holds of others is nobody's any more."""

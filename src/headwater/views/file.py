@@ -82,6 +82,10 @@ SCHEMA = (
 )
 
 
+OF_DAMAGE = ("Could not read enough bytes", "Corrupt database file", "Failure while replaying WAL")
+"""What is in DuckDB's words where a file is not what was written."""
+
+
 class Taken(Unavailable):
     """The file has a process already."""
 
@@ -391,5 +395,10 @@ def in_our_words(error: duckdb.Error, path: str) -> HeadwaterError:
     if isinstance(error, duckdb.InvalidInputException) and "has been locked" in str(error):
         return Taken(f"{path} is open in this process already: {error}")
     if isinstance(error, duckdb.IOException) and "not a valid DuckDB" in str(error):
-        return Misuse(f"{path} is no file of DuckDB: give views a file of their own")
+        return Misuse(
+            f"{path} is no file of DuckDB, or it is damaged: if views were in it, delete it, it is made again from the "
+            "log; else give views a file of their own"
+        )
+    if any(text in str(error) for text in OF_DAMAGE):
+        return Unavailable(f"{path} is damaged: delete it, and {path}.wal, they are made again from the log ({error})")
     return Unavailable(f"{path}: {error}")

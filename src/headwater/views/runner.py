@@ -15,7 +15,7 @@ from dataclasses import replace
 from headwater.entities.code import code_of
 from headwater.entities.schema import code_of_states
 from headwater.environment import Environment
-from headwater.errors import Misuse, Unavailable
+from headwater.errors import HeadwaterError, Misuse, Unavailable
 from headwater.log.port import Batch, Fence, Log, Positions, TopicPartition
 from headwater.messages.json_codec import JsonCodec
 from headwater.messages.upcasts import functions_of
@@ -54,11 +54,19 @@ class Shared:
     """The file of an app's views in the process that has it. Thread-safe.
 
     Arguments: place: of the file, or a store (see `places`); log_id: of the log that they are made from; opened: called
-    once it is; paths: of files of which it is the first that no other process has; none: it is that one.
+    once it is; paths: of files of which it is the first that no other process has; none: it is that one; failed: called
+    with why it cannot be opened, though no other process has it.
     """
 
-    def __init__(self, place: str, log_id: str, opened: Callable[[Versions], None], paths: Sequence[str] = ()) -> None:
-        self.path, self._log_id, self._opened = shown(place), log_id, opened
+    def __init__(
+        self,
+        place: str,
+        log_id: str,
+        opened: Callable[[Versions], None],
+        paths: Sequence[str] = (),
+        failed: Callable[[HeadwaterError], None] | None = None,
+    ) -> None:
+        self.path, self._log_id, self._opened, self._failed = shown(place), log_id, opened, failed
         self._paths = paths or [place]
         self._lock = threading.Lock()
         self.turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -70,7 +78,7 @@ class Shared:
         """Raises: Unavailable: another process has it. Misuse: it is something else, or of another log."""
         with self._lock:
             if self.file is None or self.versions is None:
-                file = self._free()
+                file = self._first_free()
                 try:
                     file.bind(self._log_id)
                     versions = Versions(file)
@@ -81,6 +89,16 @@ class Shared:
                     file.close()
                     raise
             return self.file, self.versions
+
+    def _first_free(self) -> ViewFile:
+        try:
+            return self._free()
+        except Taken:
+            raise
+        except HeadwaterError as error:
+            if self._failed is not None:
+                self._failed(error)
+            raise
 
     def _free(self) -> ViewFile:
         taken: Taken | None = None
