@@ -281,6 +281,15 @@ def test_what_cannot_be_read_is_told_with_its_line(sql: str, at: str, words: str
     assert (told.line, sql[told.column - 1 :].startswith(at)) == (5, True), str(told)
 
 
+def test_what_is_too_deep_once_it_is_written_out_is_told(binder: Binder) -> None:
+    deep = f"{'(' * 35}{{}}{')' * 35}"
+    told = refusal(
+        binder, f"CREATE TABLE v AS\nSELECT {deep.format('total')} AS a, {deep.format('a')} AS b FROM order-events"
+    )
+    assert "nested too deeply" in str(told)
+    assert (told.line, told.column) == (2, 1)
+
+
 def test_a_line_that_is_shown_is_that_of_the_place(binder: Binder) -> None:
     told = refusal(binder, "-- a line\u2028 that is one\nCREATE TABLE v AS SELECT orderId FROM orders")
     assert str(told).splitlines()[-2:] == ["    CREATE TABLE v AS SELECT orderId FROM orders", f"{' ' * 42}^"]
