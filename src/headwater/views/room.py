@@ -10,8 +10,9 @@ To add up the groups of a batch each time costs a scan of the table. It is done 
       it is, or many rows have come ─► all numbers of the table without their signs: do they fit together? Then all do
         they do not ─► the groups of the batch, added up: refused, if one does not fit
 
-Where rows of both signs are this large, it is not only what they come to that has to fit, but also what they come to on
-the way: with digits to spare for anything that is counted, and known to be so only for the rows of one batch together.
+DuckDB adds rows in an order of its own, so what they come to on the way has to fit, too: what is above zero and what is
+below it are added up apart. Where a group has both, that is more than it comes to until its rows are merged; it matters
+only where either of them is as large as what the sum can hold.
 """
 
 from __future__ import annotations
@@ -93,12 +94,14 @@ class Room:
         return f"SELECT b.* FROM {self._table.name} AS b SEMI JOIN {TRIED} AS t ON {same or 'true'}"
 
     def _refuse(self, connection: duckdb.DuckDBPyConnection, source: str) -> None:
-        totals = self._sums.totals.replace(self._table.name, f"({source})")
         for one in self._sums.columns:
-            try:
-                connection.execute(f"SELECT max({one.name}) FROM ({totals})").fetchall()
-            except duckdb.OutOfRangeException as error:
-                raise explained(error, [one]) from error
+            for signed in ("greatest", "least"):
+                rows = f"(SELECT * REPLACE ({signed}({one.name}, 0::{one.type}) AS {one.name}) FROM ({source}))"
+                totals = self._sums.totals.replace(self._table.name, rows)
+                try:
+                    connection.execute(f"SELECT max({one.name}) FROM ({totals})").fetchall()
+                except duckdb.OutOfRangeException as error:
+                    raise explained(error, [one]) from error
 
 
 def explained(error: duckdb.OutOfRangeException, sums: Sequence[Sum]) -> duckdb.OutOfRangeException:
