@@ -89,7 +89,7 @@ def test_a_query_cannot_write(store: SqliteStore, sql: str) -> None:
         ("SELEC 1", (), 'near "SELEC": syntax error'),
         ("SELECT * FROM order", (), 'write "order" in double quotes'),
         ("SELECT colour FROM account", (), "no such column: colour"),
-        ("SELECT * FROM account WHERE name = ?", (), "0 supplied"),
+        ("SELECT * FROM account WHERE name = ?", (), r"1 place \(\?\), and 0 values were given"),
         ("SELECT * FROM account WHERE name = :name", {"other": 1}, ":name"),
         ("SELECT 1; SELECT 2", (), "one statement"),
         ("", (), "one SELECT statement"),
