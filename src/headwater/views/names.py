@@ -101,8 +101,9 @@ class ViewParser(DuckDBParser):
 
     def _parse_select(self, *args: Any, **kwargs: Any) -> exp.Expr | None:
         start, found = self._index, super()._parse_select(*args, **kwargs)
-        if isinstance(found, exp.Select) and self._tokens[start + 1].token_type == TokenType.DISTINCT:
-            found.args["distinct"].meta["start"] = self._tokens[start + 1].start
+        for token in self._tokens[start + 1 : start + 2]:  # none, where the text ends with SELECT
+            if isinstance(found, exp.Select) and token.token_type == TokenType.DISTINCT:
+                found.args["distinct"].meta["start"] = token.start
         return self._placed(start, found)
 
     def _placed(self, start: int, found: Node) -> Node:
