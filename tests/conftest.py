@@ -5,14 +5,16 @@ A broker that is already there is used instead when `HEADWATER_KAFKA` holds its 
 
 from __future__ import annotations
 
+import faulthandler
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key  # the real one: 2 is captured
 from hypothesis import HealthCheck, settings
 
 from headwater.errors import Unavailable
@@ -28,6 +30,23 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 CACHE = Path(os.environ.get("HEADWATER_CACHE") or Path(__file__).parent.parent / ".cache")
+
+
+AFTER_LIMIT_S = 60
+"""So many seconds after its time limit a test that still runs ends its process and tells what each thread does: it
+waits in a call that keeps Python's lock, or once more, while it is torn down. Another worker goes on with the rest."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    marked = item.get_closest_marker("timeout")
+    limit_s = float(marked.args[0] if marked else item.config.getini("timeout"))
+    stderr = item.config.stash[fault_handler_stderr_fd_key]
+    faulthandler.dump_traceback_later(limit_s + AFTER_LIMIT_S, exit=True, file=stderr)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def absent(why: str) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import random
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -76,3 +79,14 @@ def test_a_member_that_is_dropped_while_it_joins_its_group_holds_nobody_up(kafka
         dropping.start()
         dropping.join(120)
         assert not dropping.is_alive()
+
+
+def test_a_member_can_be_closed_while_it_is_told_what_it_owns(kafka_broker: str, tmp_path: Path) -> None:
+    """In a process of its own: where it cannot, nothing in the process goes on."""
+    bootstrap = kafka_broker.removeprefix("kafka://")
+    with closing(KafkaLog(bootstrap, index_directory=tmp_path)) as log:
+        topic = make_topic(log, 1)
+    program, seed = Path(__file__).with_name("closing_process.py"), random.randrange(1_000_000)
+    command = [sys.executable, str(program), bootstrap, topic, str(seed), "100"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "closed\n", f"seed {seed}: {done.stderr}"

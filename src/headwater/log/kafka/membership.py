@@ -12,6 +12,7 @@ member id, with another one, or for a partition that is not assigned is refused 
 
 from __future__ import annotations
 
+import logging
 import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -30,7 +31,10 @@ from headwater.log.kafka.reading import KafkaReader
 from headwater.log.kafka.records import Counter
 from headwater.log.port import Batch, Fenced, Positions, TopicPartition
 
+logger = logging.getLogger("headwater.log.kafka")
+
 _SLICE_S = 0.05
+_LEAVING_S = 5.0
 SESSION_AT_KIP_848 = "consumer.session.timeout.ms"
 _HEARTBEAT_AT_KIP_848 = "consumer.heartbeat.interval.ms"
 
@@ -147,8 +151,27 @@ class KafkaMember:
             self._closed = True
             self._owned.clear()
             self._reader.close()
+            self._leave()
             self._consumer.close()
             self._left(self)
+
+    def _leave(self) -> None:
+        """Leaves the group before the client is closed.
+
+        A client that is closed while the news of an assignment waits to be polled is told of it in `close`, and
+        once more that it is gone. What the second call then asks of the client has no answer if the broker confirmed in
+        between that the member has left: the call never ends, and keeps Python's lock (2.16.0). Here it is not
+        ending yet, and answers.
+        """
+        deadline = time.monotonic() + _LEAVING_S
+        try:
+            self._consumer.unsubscribe()
+            self._consumer.poll(0)
+            while self._consumer.assignment() and time.monotonic() < deadline:
+                self._consumer.poll(_SLICE_S)
+        except KafkaException as error:
+            # `close` leaves, too; the client is of no use to anybody, so why it could not is no news.
+            logger.debug("%s could not leave group %s before it is closed: %s", self.name, self.group, error)
 
     def _poll_group(self, timeout_s: float) -> None:
         """Lets the group's news in. Messages of this client are failures only."""

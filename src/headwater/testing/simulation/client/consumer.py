@@ -104,9 +104,7 @@ class Consumer(Client):
 
     def close(self) -> None:
         self.scheduler.check_alive()
-        if self._membership is not None:
-            self._membership.close()
-        self._drop(list(self._read))
+        self.unsubscribe()
 
     def _take(self, most: int) -> list[Message]:
         found: list[Message] = []
@@ -267,6 +265,16 @@ class Consumer(Client):
         self, topics: Sequence[str], on_assign: OnRebalance, on_revoke: OnRebalance, on_lost: OnRebalance
     ) -> None:
         self._membership = Membership(self, self.settings, tuple(topics), on_assign, on_revoke, on_lost)
+
+    def unsubscribe(self) -> None:
+        """Tells what waits to be told, then gives everything back and leaves."""
+        self.serve()
+        if self._membership is not None:
+            self._membership.close()
+        self._drop(list(self._read))
+
+    def assignment(self) -> list[TopicPartition]:
+        return [TopicPartition(topic, partition) for topic, partition in self._read]
 
     def memberid(self) -> str:
         self.scheduler.check_alive()
