@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from typing import cast
+
 import pytest
 
+from headwater.cli.run import _watch
 from headwater.cli.run_troubles import CALM_S, Troubles
 from headwater.log.port import TopicPartition
 from headwater.readers.status import State, Status
+from headwater.services import Services
 
 OWNED = frozenset({TopicPartition("order-events", 0)})
 
@@ -72,3 +77,24 @@ def test_a_part_that_failed_is_not_over_it(part: Part) -> None:
     assert part.becomes("failed") == ["failed: reader: Unavailable: no broker answers"]
     part.s += CALM_S
     assert part.becomes("failed") == []
+
+
+class Looks(threading.Event):
+    """Lets a process look as often as there are notices, and stops it then."""
+
+    def __init__(self, notices: list[list[str]]) -> None:
+        super().__init__()
+        self._coming, self.notices, self.statuses = list(notices), list[str](), list[Status]()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not self._coming:
+            return True
+        self.notices = self._coming.pop(0)
+        return False
+
+
+def test_what_is_noticed_is_told_once_and_again_when_it_is_so_again() -> None:
+    looks = Looks([["part"], ["part"], ["whole"], ["part", "reset"]])
+    lines: list[str] = []
+    assert _watch(cast("Services", looks), looks, lines.append) is False
+    assert lines == ["noticed: part", "noticed: whole", "noticed: part", "noticed: reset"]

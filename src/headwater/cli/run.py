@@ -134,7 +134,9 @@ def _watch(services: Services, stop: threading.Event, tell: Callable[[str], None
     parts = Troubles(tell, time.monotonic)
     noticed: set[str] = set()
     while not stop.wait(LOOK_S):
-        for text in services.notices:
+        texts = services.notices
+        noticed &= set(texts)  # what was so, and is so again, is told again
+        for text in texts:
             if text not in noticed:
                 noticed.add(text)
                 tell(f"noticed: {text}")

@@ -125,7 +125,12 @@ ALERTS: dict[str, AlertKind] = {
 EVENTS: dict[str, EventKind] = {
     "process_started": EventKind("info", ("on", "parts"), "`hw run` is ready"),
     "process_stopped": EventKind("info", (), "`hw run` has stopped in order"),
-    "noticed": EventKind("warning", ("text",), "another tool has reset a group, see reset.md"),
+    "noticed": EventKind(
+        "warning",
+        ("text",),
+        "what a part that goes on has met: a group that another tool has reset (see reset.md), a view of which another "
+        "process has some partitions (see views.md)",
+    ),
     "metrics_served": EventKind("info", ("url",), "metrics can be scraped"),
     "reader_running": EventKind("info", ("reader",), "a reader runs, for the first time or again"),
     "reader_retrying": EventKind(

@@ -35,6 +35,7 @@ from headwater.views.nesting import leaves
 from headwater.views.outbox import forget_outbox
 from headwater.views.places import shown
 from headwater.views.plan import View
+from headwater.views.portion import Portion
 from headwater.views.routes import routes_of
 from headwater.views.sending import Sending
 from headwater.views.shares import Share, Told
@@ -152,7 +153,7 @@ class ViewRunner:
         self._work: ViewWork | None = None
         self.file: ViewFile | None = None
         self.progress, self._codecs = Progress(), codecs
-        self._partitions = 0
+        self._portion = None if view.shared else Portion(view.name)
         self.repartition = repartition_of(app, view)
         """The topic of its own that it is read from; None: it has none."""
         topics = [topic.name for topic in self.model.topics]
@@ -207,7 +208,8 @@ class ViewRunner:
 
     @property
     def notices(self) -> list[str]:
-        return [] if self._runner is None else self._runner.notices
+        of_portion = [] if self._portion is None else self._portion.notices
+        return of_portion if self._runner is None else [*self._runner.notices, *of_portion]
 
     @property
     def runner(self) -> str:
@@ -275,10 +277,12 @@ class ViewRunner:
 
     def worked(self, fence: Fence) -> None:
         self._opened.worked(fence)
+        self._look_at_portion()
 
     def idle(self, fence: Fence) -> None:
         self._opened.idle(fence)
         self._look()
+        self._look_at_portion()
 
     def close(self) -> None:
         self._overlapping.close()
@@ -294,12 +298,8 @@ class ViewRunner:
 
     def refuse_shared(self) -> None:
         """Raises: Unavailable: another process maintains the view from a part of the partitions, in its own file."""
-        owned = len(self.loop.status.owned)
-        if 0 < owned < self._partitions:
-            raise Unavailable(
-                f"view {self.view.name} is maintained here from {owned} of {self._partitions} partitions, and "
-                "elsewhere from the others: run the views of an app in one process"
-            )
+        if self._portion is not None:
+            self._portion.refuse(self.loop.status.owned)
 
     def _prepare(self, stopped: Callable[[], bool]) -> None:
         if self._runner is not None:
@@ -318,7 +318,8 @@ class ViewRunner:
                 f"there is no topic {missing[0]}, which view {self.view.name} reads: who writes it makes it"
             )
         partitions = {name: description.partitions for name, description in topics.items()}
-        self._partitions = sum(partitions.values())
+        if self._portion is not None:
+            self._portion.opened([TopicPartition(name, p) for name, count in partitions.items() for p in range(count)])
         if self._sending is None:
             forget_outbox(file, self.model.runner)
         else:
@@ -348,6 +349,10 @@ class ViewRunner:
     def _look(self) -> None:
         assert self._versions is not None, "the group is joined after the file was opened"
         self._versions.look(self.model.runner)
+
+    def _look_at_portion(self) -> None:
+        if self._portion is not None:
+            self._portion.look(self.loop.status.owned)
 
     def _tell_late(self) -> None:
         late = None if self._work is None else self._work.late()
