@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 import headwater as hw
@@ -231,6 +232,10 @@ untyped: Any = given
         (lambda: untyped(Account).when(Opened("a", "ann")), "an aggregate is given a command"),
         (lambda: untyped(Account).state(owner=""), "whose state? Name the entity"),
         (lambda: untyped(Billing).sends(), "nothing happened yet: write .when(an event)"),
+        (
+            lambda: untyped(Balance, hw.Reverted(msgspec.Raw(b"{}"), 1)).rows(),
+            "does not say of which entity it is: it is of the one that the event before it is of, so give one first",
+        ),
         (lambda: untyped(Opened), "begin with an aggregate, a process or a projection"),
     ],
 )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 import headwater as hw
@@ -200,6 +201,44 @@ def test_rows_by_day_from_two_entities() -> None:
         (PaymentRecorded("p-1", Decimal(30)), TUESDAY),
         (OrderPlaced("3", Decimal(5)), TUESDAY),
     ).rows(Turnover(MONDAY.date(), Decimal(30), 1), Turnover(TUESDAY.date(), Decimal(-21), 2))
+
+
+class Due(hw.Projection):
+    order_id: hw.Key[str]
+    total: Decimal = Decimal(0)
+    version: int | None = None
+
+    @hw.on(OrderPlaced)
+    def placed(self, event: OrderPlaced, meta: hw.Meta) -> None:
+        self.total, self.version = event.total, meta.version
+
+    @hw.on(hw.Reverted)
+    def reverted(self, event: hw.Reverted, meta: hw.Meta) -> None:
+        self.total, self.version = Decimal(event.state_as(dict)["total"]), meta.version
+
+
+def test_a_revert_is_of_the_entity_of_the_event_before_it() -> None:
+    back = hw.Reverted(msgspec.Raw(b'{"total":"2"}'), to_version=1)
+    scenario = given(Due, OrderPlaced("1", Decimal(3)), OrderPlaced("2", Decimal(4)), (back, TUESDAY))
+    scenario.rows(Due("1", Decimal(3), 1), Due("2", Decimal(2), 2))
+    scenario.when(OrderPlaced("1", Decimal(9)), back).row("1", total=Decimal(2), version=3)
+    scenario.when(back).row("1", version=4)
+
+
+class Refunding(hw.Process):
+    order_id: hw.Key[str]
+
+    @hw.on(OrderPlaced)
+    def placed(self, event: OrderPlaced) -> None: ...
+
+    @hw.on(hw.Reverted)
+    def reverted(self, event: hw.Reverted) -> RequestPayment:
+        return RequestPayment("back", Decimal(event.state_as(dict)["total"]))
+
+
+def test_a_process_hears_of_a_revert() -> None:
+    back = hw.Reverted(msgspec.Raw(b'{"total":"2"}'), to_version=1)
+    given(Refunding, OrderPlaced("1", Decimal(3))).when(back).sends(RequestPayment("back", Decimal(2)))
 
 
 def test_no_events_no_rows() -> None:

@@ -10,6 +10,7 @@ from headwater.environment import Environment
 from headwater.errors import Misuse
 from headwater.log.port import NewRecord
 from headwater.log.topology import events_topic
+from headwater.messages.builtin import Reverted
 from headwater.messages.declare import Event, key_of
 from headwater.messages.envelope import event_headers
 from headwater.messages.json_codec import JsonCodec
@@ -34,7 +35,8 @@ def happened_of(event: object) -> Happened:
 
 
 class EventWriter:
-    """Makes the records of events; versions are counted per entity.
+    """Makes the records of events; versions are counted per entity. A revert, which names no entity, is of the one that
+    the event before it is of.
 
     Arguments: environment: time and ids; partition: of an entity type and a key.
     """
@@ -43,19 +45,19 @@ class EventWriter:
         self._environment, self._partition = environment, partition
         self._versions: dict[tuple[str, str], int] = {}
         self._codecs: dict[type[Event], JsonCodec[Event]] = {}
+        self._last: tuple[str, str] | None = None
+        """The entity, and its key, of the event before."""
 
     def records(self, events: Sequence[Happened]) -> list[NewRecord]:
-        """Raises: Misuse: an event of no entity, or without a key."""
+        """Raises: Misuse: an event of no entity, or without a key; a revert with no event before it."""
         return [self._record(happened) for happened in events]
 
     def _record(self, happened: Happened) -> NewRecord:
         event, kind = happened.event, type(happened.event)
-        entity = kind.__hw__.entity
-        if entity is None:
-            raise Misuse(f"{kind.__name__} belongs to no entity: declare its family with entity=")
         if kind not in self._codecs:
             self._codecs[kind] = JsonCodec([kind])
-        key, now = key_of(event), self._environment.now()
+        entity, key = self._last = self._entity_of(event)
+        now = self._environment.now()
         time = happened.time or now
         version = self._versions[entity, key] = self._versions.get((entity, key), 0) + 1
         command_id = self._environment.new_id()
@@ -76,3 +78,16 @@ class EventWriter:
         ms = int(time.timestamp() * 1000)
         raw = key.encode()
         return NewRecord(events_topic(entity), self._partition(entity, raw), raw, value, headers, ms)
+
+    def _entity_of(self, event: Event) -> tuple[str, str]:
+        if isinstance(event, Reverted):
+            if self._last is None:
+                raise Misuse(
+                    "hw.Reverted does not say of which entity it is: it is of the one that the event before it is of, "
+                    "so give one first"
+                )
+            return self._last
+        entity = type(event).__hw__.entity
+        if entity is None:
+            raise Misuse(f"{type(event).__name__} belongs to no entity: declare its family with entity=")
+        return entity, key_of(event)
