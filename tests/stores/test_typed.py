@@ -54,6 +54,15 @@ def test_sums_become_decimals(store: MemoryStore) -> None:
     assert ask(store, sql, Summary) == [Summary("x", Decimal("0.3"))]
 
 
+@pytest.mark.parametrize("rows", [0, 1])
+@pytest.mark.parametrize("into", [dict, dict[str, int]])
+def test_a_mapping_never_leaves_out_a_column(store: MemoryStore, into: Any, rows: int) -> None:
+    asked = f"SELECT 1 AS n, 2 AS m, 3 AS n, 4 AS k FROM everything LIMIT {rows}"
+    with pytest.raises(Misuse, match=r"several columns of the query are called n, .* … AS n_1"):
+        ask(store, asked, into)
+    assert ask(store, asked.replace("3 AS n", "3 AS n_1"), into) == [{"n": 1, "m": 2, "n_1": 3, "k": 4}][:rows]
+
+
 def test_one_column_may_be_asked_for_by_its_type(store: MemoryStore) -> None:
     assert ask(store, "SELECT count(*) FROM everything", int) == [2]
     assert ask(store, "SELECT day FROM everything WHERE number < 0", type(KEY[0])) == [KEY[0]]

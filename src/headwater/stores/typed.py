@@ -6,7 +6,8 @@ are turned into the field's type as the stores wrote them: decimals and times fr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar, get_origin
 
@@ -24,10 +25,14 @@ T = TypeVar("T")
 def rows_as(answer: Answer, into: type[T]) -> Iterator[T]:
     """The rows, each as one `into`: a class of `hw.Value` or any Struct, a mapping, or, for a single column, its type.
 
-    Raises: Misuse: a field without default has no column, or a cell does not fit.
+    Raises: Misuse: a field without default has no column, a cell does not fit, or a mapping cannot have all columns
+    since several have one name.
     """
     if not isinstance(into, msgspec.StructMeta):
-        single = len(answer.columns) == 1 and not issubclass(get_origin(into) or into, Mapping)
+        is_mapping = issubclass(get_origin(into) or into, Mapping)
+        single = len(answer.columns) == 1 and not is_mapping
+        if is_mapping:
+            _refuse_doubled(answer.columns)
         read = {int: _digits, str: _words}.get(without_none(into)[0], _as_it_is)
         for row in answer:
             yield _converted(read(row[0]) if single else dict(zip(answer.columns, row, strict=True)), into)
@@ -37,6 +42,15 @@ def rows_as(answer: Answer, into: type[T]) -> Iterator[T]:
     places = [(i, field.encode_name, _reader(field.type)) for i, field in wanted]
     for row in answer:
         yield _converted({name: read(row[i]) for i, name, read in places}, into)
+
+
+def _refuse_doubled(columns: Sequence[str]) -> None:
+    doubled = [name for name, count in Counter(columns).items() if count > 1]
+    if doubled:
+        raise Misuse(
+            f"several columns of the query are called {', '.join(doubled)}, and a mapping has one of a name: give the "
+            f"others a name of their own, … AS {doubled[0]}_1"
+        )
 
 
 def _reader(annotation: Any) -> Callable[[Any], Any]:
