@@ -66,7 +66,10 @@ def test_a_dry_run_counts_events_and_changes_nothing(shell: Shell, ran: Path) ->
 
 def test_a_read_model_is_forgotten_and_made_again(shell: Shell, ran: Path) -> None:
     before = balances(shell)
-    shell(f"reset --group {BALANCE} --all-topics --to-earliest --execute").rows  # noqa: B018 -- it succeeded
+    ended = shell(f"reset --group {BALANCE} --all-topics --to-earliest --execute")
+    assert ended.rows, "it succeeded"
+    assert "all rows of balance version 1 were removed, and are made again from the log" in ended.err
+    assert "would" not in ended.err
     assert "start the process that runs it" in shell("query 'SELECT * FROM balance'").error
     assert shell("query 'SELECT id FROM account'").code == 0, "the other read models are as they were"
     with closing(open_log("sqlite:///bank.db")) as log:
@@ -85,8 +88,10 @@ def test_what_is_set_aside_is_counted(shell: Shell, ran: Path) -> None:
     with an_app(ran).run("sqlite:///bank.db", only=["projections"]) as bank:
         eventually(lambda: bank._models.lag()["balance"] == 0)
     ended = shell(f"reset --group {BALANCE} --all-topics --to-earliest")
-    assert "2 records are set aside" in ended.err
+    assert "2 records are set aside, and would be tried again" in ended.err
     assert "audit" not in ended.err, "nothing was done with them yet"
+    ended = shell(f"reset --group {BALANCE} --all-topics --to-earliest --execute")
+    assert "2 records had been set aside, and will be tried again" in ended.err
 
 
 def test_an_audit_that_a_reset_takes_along_is_counted_also_when_nothing_is_set_aside(shell: Shell, ran: Path) -> None:
@@ -98,7 +103,7 @@ def test_an_audit_that_a_reset_takes_along_is_counted_also_when_nothing_is_set_a
         assert shell(f"deadletters discard {letters[0]} --reason 'a joke' --yes").code == 0
     ended = shell(f"reset --group {BALANCE} --all-topics --to-earliest")
     assert "set aside" not in ended.err
-    assert "the audit of dead letters, 1 steps, would go with the rows" in ended.err
+    assert "the audit of dead letters, 1 step, would go with the rows" in ended.err
 
 
 @pytest.mark.parametrize(
@@ -124,6 +129,7 @@ def test_nothing_is_set_while_somebody_reads(shell: Shell, bank: Shop) -> None:
     assert dry.code == 0
     assert "is being read by" in dry.err
     refused(shell, f"{line} --execute", f"group {BALANCE} is being read by bank-balance-v1", "hw groups")
+    assert "all rows of balance version 1 would be removed" in shell(f"{line} --execute").err, "they were not"
 
 
 def test_owners_only_go_on(shell: Shell, ran: Path) -> None:
@@ -131,7 +137,9 @@ def test_owners_only_go_on(shell: Shell, ran: Path) -> None:
     with closing(open_log("sqlite:///bank.db")) as log:
         end = log.ends([tp])[tp]
         log.append([NewRecord(*tp, b"x", b"nobody can read this")])
-    [move] = shell(f"reset --group account-owners --topic account-commands:3 --to-offset {end + 1} --execute").rows
+    ended = shell(f"reset --group account-owners --topic account-commands:3 --to-offset {end + 1} --execute")
+    assert "1 command will never be carried out" in ended.err
+    [move] = ended.rows
     assert (move["skipped"], move["newOffset"]) == (1, end + 1)
     refused(
         shell,

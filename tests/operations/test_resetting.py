@@ -107,8 +107,9 @@ def test_a_process_that_is_told_everything_again_recognises_it(open_again: OpenA
     eventually(lambda: not any(group.members for group in log.groups(["billing"])))
     told = plan(log, target_of(log, "billing", readers), Scope(everything=True), Earliest())
     assert sum(move.again for move in told.moves) == 60, "the events of orders and payments"
-    [words] = told.words
+    [words], [done] = told.words, told.done
     assert "40 commands again: 40 it would recognise as duplicates" in words
+    assert "billing will be sent 40 commands again: 40 it will recognise" in done
     with pytest.raises(NoConsent, match="say with --repeat-effects"):
         carry_out([told])
     target = target_of(log, "billing", readers, repeat_effects=True)
@@ -151,10 +152,14 @@ def test_a_reset_tells_of_what_it_does_not_remove() -> None:
     there = {TopicPartition("account-events", 0): 1, TopicPartition("account-events", 1): 0}
     store.apply(model.runner, {}, there, lambda loading: None)
     target = target_of(log, model.runner, Readers("bank", [model], (), lambda: store))
-    removed, beside = plan(log, target, Scope(everything=True), Earliest()).words
+    planned = plan(log, target, Scope(everything=True), Earliest())
+    removed, beside = planned.words
     assert "all rows of receipts version 1 would be removed" in removed
     assert "hw rebuild" not in removed, "which refuses it"
     assert "wrote beside its rows (hw.Sink) is not removed" in beside
+    removed, beside = planned.done
+    assert "all rows of receipts version 1 were removed" in removed
+    assert "wrote beside its rows (hw.Sink) was not removed" in beside
 
 
 bank = hw.App("bank", aggregates=[Account], projections=[Balance], partitions=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ from headwater.cli.ending import then
 from headwater.cli.output import Form, Text, note, output_option, show_rows
 from headwater.cli.project import Project, app_option, on_option, store_option
 from headwater.cli.times import Duration, ToolTime
-from headwater.errors import Misuse
+from headwater.errors import HeadwaterError, Misuse
 
 if TYPE_CHECKING:
     from headwater.log.port import Log
@@ -128,12 +128,17 @@ def command(
             sys.stdout.write(as_csv(moves, with_group=len(groups) > 1))
         else:
             show_rows(form, COLUMNS, map(_as_row if form != "table" else _as_table_row, moves))
-        _tell(log, plans)
         if not execute:
+            _tell(log, plans)
             note("nothing was changed: --execute does it")
             return
-        with then(NoConsent, f"{_typed()} --repeat-effects"):
-            carry_out(plans)
+        try:
+            with then(NoConsent, f"{_typed()} --repeat-effects"):
+                carry_out(plans)
+        except HeadwaterError:
+            _note(words for one in plans for words in one.words)  # it was not done, or not all of it
+            raise
+        _note(words for one in plans for words in one.done)
 
 
 def _scenario(from_file: Path | None, groups: tuple[str, ...], given: dict[str, Any]) -> Scenario:
@@ -258,8 +263,12 @@ def _tell(log: Log, plans: list[Plan]) -> None:
     from headwater.readers.foreign import group_now
 
     for one in plans:
-        for words in one.words:
-            note(words)
+        _note(one.words)
         members = sorted(group_now(log, one.target.group).members)
         if members:
             note(f"group {one.target.group} is being read by {', '.join(members)}: nothing can be set until they stop")
+
+
+def _note(texts: Iterable[str]) -> None:
+    for text in texts:
+        note(text)

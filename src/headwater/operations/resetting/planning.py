@@ -13,7 +13,7 @@ from headwater.log.topology import Topology, owners_group
 from headwater.operations.resetting.moves import Move, moves_of
 from headwater.operations.resetting.processes import ProcessGroup
 from headwater.operations.resetting.scenarios import Bounds, Listed, Scenario, clamped, new_positions
-from headwater.operations.resetting.targets import ForeignGroup, OwnersGroup, ReadModelGroup, Target
+from headwater.operations.resetting.targets import Consequence, ForeignGroup, OwnersGroup, ReadModelGroup, Target
 from headwater.processes.declare import ProcessShape
 from headwater.projections.read_model import ReadModel
 from headwater.readers.foreign import group_now
@@ -49,11 +49,22 @@ class Scope:
 
 
 class Plan(NamedTuple):
-    """What would be done. Arguments: words: what comes of it, and where the log has less than was asked for."""
+    """What would be done. Arguments: taken: where the log has less than was asked for, in words; consequences."""
 
     target: Target
     moves: list[Move]
-    words: list[str]
+    taken: list[str]
+    consequences: list[Consequence]
+
+    @property
+    def words(self) -> list[str]:
+        """What would come of it."""
+        return self.taken + [one.would for one in self.consequences]
+
+    @property
+    def done(self) -> list[str]:
+        """What has come of it."""
+        return self.taken + [one.did for one in self.consequences]
 
 
 class Unnamed(Misuse):
@@ -96,9 +107,9 @@ def plan(log: Log, target: Target, scope: Scope, scenario: Scenario, environment
         _refuse_unread(target, partitions)
     bounds, current = Bounds.of(log, partitions), target.positions()
     wanted = new_positions(log, target.group, current, bounds, partitions, scenario)
-    new, words = clamped(wanted, bounds)
+    new, taken = clamped(wanted, bounds)
     moves = moves_of(log, target.group, current, new, bounds, environment)
-    return Plan(target, moves, words + target.consequences(moves))
+    return Plan(target, moves, taken, target.consequences(moves))
 
 
 def carry_out(plans: Sequence[Plan]) -> None:

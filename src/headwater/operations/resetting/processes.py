@@ -16,11 +16,11 @@ from typing import NamedTuple
 import msgspec
 
 from headwater.environment import SYSTEM, Environment
-from headwater.errors import BadData, Failed
+from headwater.errors import BadData, Failed, counted
 from headwater.log.port import Log, Positions, TopicPartition
 from headwater.log.topology import Topology, events_topic, state_topic
 from headwater.operations.resetting.moves import Move, positions_of
-from headwater.operations.resetting.targets import NoConsent, check_ours, or_beginning
+from headwater.operations.resetting.targets import Consequence, NoConsent, check_ours, or_beginning
 from headwater.owners.arriving import parse_source
 from headwater.processes.declare import ProcessShape
 from headwater.processes.forwarding import Forwarder
@@ -72,20 +72,29 @@ class ProcessGroup:
         there = self.log.topics([events_topic(entity) for entity in self.shape.families])
         return [TopicPartition(name, p) for name in sorted(there) for p in range(there[name].partitions)]
 
-    def consequences(self, moves: Sequence[Move]) -> list[str]:
-        words = []
+    def consequences(self, moves: Sequence[Move]) -> list[Consequence]:
+        found = []
         if any(move.back for move in moves):
             told = self._told(moves)
-            words.append(
-                f"{self.group} would be sent {told.commands:,} commands again: {told.recognised:,} it would recognise "
-                f"as duplicates and do nothing, {told.commands - told.recognised:,} it would react to for the first "
-                f"time; {FLAG} says that this is wanted"
+            commands, new = counted(told.commands, "command"), f"{told.commands - told.recognised:,}"
+            known = f"{told.recognised:,}"
+            found.append(
+                Consequence(
+                    f"{self.group} would be sent {commands} again: {known} it would recognise as duplicates and do "
+                    f"nothing, {new} it would react to for the first time; {FLAG} says that this is wanted",
+                    f"{self.group} will be sent {commands} again: {known} it will recognise as duplicates and do "
+                    f"nothing, {new} it will react to for the first time",
+                )
             )
             if told.unreadable:
-                then = "it would stop at the first" if self.shape.on_failure.stops else "they would be dead letters"
-                words.append(f"{told.unreadable:,} of the events cannot be handed on: {then}")
-        skipped = sum(move.skipped for move in moves)
-        return words + [f"{self.group} would never be told of {skipped:,} records"] * (skipped > 0)
+                cannot = f"{told.unreadable:,} of the events cannot be handed on"
+                then = "stop at the first" if self.shape.on_failure.stops else "set them aside as dead letters"
+                found.append(Consequence(f"{cannot}: it would {then}", f"{cannot}: it will {then}"))
+        if skipped := sum(move.skipped for move in moves):
+            records = counted(skipped, "record")
+            never = "never be told of"
+            found.append(Consequence(f"{self.group} would {never} {records}", f"{self.group} will {never} {records}"))
+        return found
 
     def check(self, moves: Sequence[Move]) -> None:
         if not self.consent and any(move.back for move in moves):

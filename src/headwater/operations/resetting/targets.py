@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from headwater.environment import SYSTEM, Environment
-from headwater.errors import Misuse, Unavailable
+from headwater.errors import Misuse, Unavailable, counted
 from headwater.failures.held import tables_of
 from headwater.log.port import Log, Positions, TopicPartition
 from headwater.log.topology import commands_topic
@@ -34,6 +34,13 @@ class NoConsent(Misuse):
     """Nobody said that what was done may be repeated."""
 
 
+class Consequence(NamedTuple):
+    """What comes of new positions, in words. Arguments: would: before they are set; did: afterwards."""
+
+    would: str
+    did: str
+
+
 class Target(Protocol):
     """A group whose positions can be set."""
 
@@ -48,8 +55,8 @@ class Target(Protocol):
         """All that it reads, as far as it is known."""
         ...
 
-    def consequences(self, moves: Sequence[Move]) -> list[str]:
-        """What would come of new positions, in words. Raises: Misuse: they cannot be."""
+    def consequences(self, moves: Sequence[Move]) -> list[Consequence]:
+        """What comes of new positions. Raises: Misuse: they cannot be."""
         ...
 
     def check(self, moves: Sequence[Move]) -> None:
@@ -93,11 +100,16 @@ class ForeignGroup:
     def partitions(self) -> list[TopicPartition]:
         return sorted(self.positions())
 
-    def consequences(self, moves: Sequence[Move]) -> list[str]:
+    def consequences(self, moves: Sequence[Move]) -> list[Consequence]:
         there = group_now(self.log, self.group)
         if there.positions or there.members:
             return []
-        return [f"no group is called {self.group} yet: setting its positions makes it"]
+        return [
+            Consequence(
+                f"no group is called {self.group} yet: setting its positions makes it",
+                f"no group was called {self.group} yet: setting its positions has made it",
+            )
+        ]
 
     def check(self, moves: Sequence[Move]) -> None:
         refuse_while_read(self.log, self.group)
@@ -122,7 +134,7 @@ class OwnersGroup:
         topic = commands_topic(self.entity)
         return [TopicPartition(topic, p) for p in range(self.log.topics([topic])[topic].partitions)]
 
-    def consequences(self, moves: Sequence[Move]) -> list[str]:
+    def consequences(self, moves: Sequence[Move]) -> list[Consequence]:
         for move in moves:
             if move.back:
                 raise Misuse(
@@ -130,9 +142,13 @@ class OwnersGroup:
                     f"entities say so: owners go on from there, whatever group {self.group} says; it can only go on"
                 )
         skipped = sum(move.skipped for move in moves)
-        return [f"{skipped:,} commands would never be carried out, and who sent them would not hear of it"] * (
-            skipped > 0
-        )
+        commands = counted(skipped, "command")
+        return [
+            Consequence(
+                f"{commands} would never be carried out, and no sender would hear of it",
+                f"{commands} will never be carried out, and no sender will hear of it",
+            )
+        ] * (skipped > 0)
 
     def check(self, moves: Sequence[Move]) -> None:
         check_ours(self.log, self.group, moves)
@@ -161,9 +177,10 @@ class ReadModelGroup:
         there = self.log.topics([topic.name for topic in self.model.topics])
         return [TopicPartition(name, p) for name in sorted(there) for p in range(there[name].partitions)]
 
-    def consequences(self, moves: Sequence[Move]) -> list[str]:
+    def consequences(self, moves: Sequence[Move]) -> list[Consequence]:
         if self._stays(moves):
-            return ["rows and positions in the store stay as they are; the group gets their positions again"]
+            same = "rows and positions in the store stay as they are; the group gets their positions again"
+            return [Consequence(same, same)]
         begins = self.log.begins(self.partitions())
         if positions_of(moves) != begins:
             raise Misuse(
@@ -172,26 +189,44 @@ class ReadModelGroup:
                 "in all its partitions"
             )
         tables = ", ".join(table.title for table in self.model.tables)
-        removed = f"all rows of {tables} would be removed, and made again from the log when the app runs"
+        rows, again = f"all rows of {tables}", "made again from the log when the app runs"
         beside = f"; `hw rebuild {self.model.title}` makes new ones beside them, while these are read"
-        words = [removed if self.model.sinks else removed + beside]
+        found = [
+            Consequence(
+                f"{rows} would be removed, and {again}{'' if self.model.sinks else beside}",
+                f"{rows} were removed, and are {again}",
+            )
+        ]
         if self.model.sinks:
-            words.append(
-                f"what handlers of {self.model.title} wrote beside its rows (hw.Sink) is not removed, and would be "
-                "written once more: remove it first, unless they overwrite it"
+            written = f"what handlers of {self.model.title} wrote beside its rows (hw.Sink)"
+            todo = "once more: remove it first, unless they overwrite it"
+            found.append(
+                Consequence(
+                    f"{written} is not removed, and would be written {todo}",
+                    f"{written} was not removed, and is written {todo}",
+                )
             )
         kept = tables_of(self.group)
         if aside := self._kept(kept.held):
-            words.append(f"{aside:,} records are set aside: they would be tried again with all others")
-        if steps := self._kept(kept.audit):
-            words.append(
-                f"the audit of dead letters, {steps:,} steps, would go with the rows: `hw deadletters audit` shows it"
+            records, are = counted(aside, "record"), "is" if aside == 1 else "are"
+            found.append(
+                Consequence(
+                    f"{records} {are} set aside, and would be tried again with all others",
+                    f"{records} had been set aside, and will be tried again with all others",
+                )
             )
-        return words + [
-            f"{tp} begins at {begin}: what was before is gone, and the new rows would be without it"
-            for tp, begin in begins.items()
-            if begin
-        ]
+        if steps := self._kept(kept.audit):
+            audit = f"the audit of dead letters, {counted(steps, 'step')},"
+            found.append(
+                Consequence(
+                    f"{audit} would go with the rows: `hw deadletters audit` shows it", f"{audit} went with the rows"
+                )
+            )
+        for tp, begin in begins.items():
+            if begin:
+                gone = f"{tp} begins at {begin}: what was before is gone, and the new rows"
+                found.append(Consequence(f"{gone} would be without it", f"{gone} are without it"))
+        return found
 
     def check(self, moves: Sequence[Move]) -> None:
         check_ours(self.log, self.group, moves)
