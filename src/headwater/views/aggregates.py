@@ -232,7 +232,7 @@ def is_of_best(node: exp.Expr) -> bool:
 
 
 def whole(count: exp.Expr) -> exp.Expr:
-    """A count as a BIGINT that is 0 where there is nothing."""
+    """A count as a BIGINT that is 0 where there is nothing: what is kept says nothing of groups without a value."""
     zero = exp.Coalesce(this=count, expressions=[exp.Literal.number(0)])
     return exp.cast(zero, "BIGINT")
 

@@ -104,15 +104,14 @@ def _grouped(view: View, grouping: Grouping, runner: str) -> Compiled:
     groups, bags = f"({fold}) AS g", [one for one in grouping.partials if one.bag]
     shown = [*(f"g.{quoted(key)}" for key in keys)]
     shown.append("g.n" if keys else "coalesce(g.n, 0) AS n")
-    shown += [f"{_finished(one)} AS {quoted(one.name)}" for one in linear]
+    shown += [f"g.{quoted(one.name)}" for one in linear]
     for one in bags:
         bag, values = _bag(one, view, grouping, runner, fold)
         tables.append(unmerged(bag) if view.history else bag)
         same = " AND ".join(f"{quoted(one.name)}.{quoted(key)} IS NOT DISTINCT FROM g.{quoted(key)}" for key in keys)
         counted = f"SELECT {''.join(quoted(key) + ', ' for key in keys)}{_of_bag(one)} AS d FROM ({values}){by}"
         groups += f" LEFT JOIN ({counted}) AS {quoted(one.name)} ON {same or 'true'}"
-        value = f"{quoted(one.name)}.d"
-        shown.append(f"{f'coalesce({value}, 0)' if one.kind == 'distinct' else value} AS {quoted(one.name)}")
+        shown.append(f"{quoted(one.name)}.d AS {quoted(one.name)}")
     finished = f"SELECT {', '.join(shown)} FROM {groups}"
     compiled = Compiled(tuple(tables), finished)
     if view.window is not None:
@@ -267,9 +266,3 @@ def _folds(partial: Partial) -> list[str]:
         return [f"{kind}({name}) AS {name}"]
     order = quoted(partial.name + ORDER)
     return [f"{kind}({name}, {order}) AS {name}", f"{kind.removeprefix('arg_')}({order}) AS {order}"]
-
-
-def _finished(partial: Partial) -> str:
-    """A folded partial where there may be no row at all."""
-    name = f"g.{quoted(partial.name)}"
-    return f"coalesce({name}, 0)" if partial.kind == "count" else name
