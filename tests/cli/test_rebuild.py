@@ -134,7 +134,7 @@ def test_events_that_cannot_be_applied_are_set_aside_and_told(shell: Shell, fill
     ended = shell("rebuild balance --app broken:app")
     assert ended.rows[-1]["state"] == "built"
     told = (
-        r"note: 1 events could not be applied and are set aside; the first: Balance.deposited failed at topic account-e"
+        r"note: 1 event could not be applied and is set aside; the first: Balance.deposited failed at topic account-e"
     )
     assert re.search(told, ended.err), ended.err
     status = shell("rebuild balance --status --app broken:app").one

@@ -137,7 +137,8 @@ def test_a_history_with_a_revert_is_refused_with_a_way_out() -> None:
     events = history(Opened("1", "ann"), Reverted(msgspec.Raw(b"{}"), 1))
     with pytest.raises(Misuse, match=r"version 2 of account .1. is a revert.*--at-version"):
         scenario_text(Behaviour(Account), "1", events)
-    assert "Opened(" in scenario_text(Behaviour(Account), "1", events[:1])
+    assert "Opened(" in (before := scenario_text(Behaviour(Account), "1", events[:1]))
+    assert "as it was after 1 event." in before
 
 
 def test_long_values_are_broken_into_lines() -> None:

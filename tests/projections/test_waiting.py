@@ -99,6 +99,12 @@ def test_too_late_says_how_far_behind_it_is(reading: Reading) -> None:
     assert (error.runner, error.last_failure) == ("running", None)
 
 
+def test_one_event_behind_is_one_event(reading: Reading) -> None:
+    append(reading.log, [placed("t1")])
+    with pytest.raises(NotYet, match=r": 1 event, .* behind"):
+        wait(reading, {P0: 1}, 0, None)
+
+
 def test_a_position_past_the_end_is_no_lag(reading: Reading) -> None:
     with pytest.raises(NotYet) as caught:
         wait(reading, {P0: 7}, 0, None)

@@ -213,6 +213,11 @@ def test_a_projection_that_stopped() -> None:
     assert "but came none: it stopped: Failed: Brittle.placed failed on OrderPlaced" in text
 
 
+def test_one_event_that_is_left_out_is_one_event() -> None:
+    text = told(lambda: given(Account, *[Deposited("a", Decimal(1))] * 13).when(Open("a", "ann")).nothing())
+    assert "    … 1 event\n" in text
+
+
 def test_many_events_are_told_in_short() -> None:
     text = told(lambda: given(Account, *[Deposited("a", Decimal(1))] * 30).when(Open("a", "ann")).nothing())
     assert text.startswith("given Account:\n    … 18 events\n")

@@ -19,7 +19,7 @@ from headwater.cli.output import Form, note, output_option, show_one, show_rows
 from headwater.cli.project import Project, app_option, on_option, store_option
 from headwater.cli.rebuild_showing import compared_row, progress_shown, status_row
 from headwater.cli.telling import Tellings, metrics_option, telling
-from headwater.errors import BadData, Failed, Misuse, Unavailable
+from headwater.errors import BadData, Failed, Misuse, Unavailable, counted
 
 if TYPE_CHECKING:
     from headwater.operations.rebuild import Rebuilding
@@ -193,7 +193,8 @@ class Verb:
         self._show(self._rebuilding.compare())
         status = self._rebuilding.status()
         if status.dead_letters:
-            note(f"{status.dead_letters} events could not be applied and are set aside; the first: {status.failure}")
+            events, are = counted(status.dead_letters, "event"), "is" if status.dead_letters == 1 else "are"
+            note(f"{events} could not be applied and {are} set aside; the first: {status.failure}")
         self._end("built", self.command("--switch"))
         return 0
 

@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from headwater.entities.behaviour import Behaviour
-from headwater.errors import Misuse
+from headwater.errors import Misuse, counted
 from headwater.messages.builtin import Dropped, Reverted
 from headwater.messages.envelope import Recorded
 
@@ -75,7 +75,7 @@ def scenario_text(behaviour: Behaviour[Any], entity_id: str, history: Sequence[R
     writer.wants("headwater.testing", "given")
     name = f"{behaviour.entity}_{entity_id}"
     title = "".join(c if c.isascii() and c.isalnum() else "_" for c in name).strip("_").lower()
-    about = f"{behaviour.entity} {entity_id} as it was after {len(history)} events"
+    about = f"{behaviour.entity} {entity_id} as it was after {counted(len(history), 'event')}"
     simple = about.isprintable() and not {'"', "\\"} & set(about)
     doc = f'"""{about[0].upper()}{about[1:]}."""' if simple else repr(about)
     return f"{doc}\n\n{writer.imports()}\n\ndef test_{title}() -> None:\n    {body}\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NoReturn
 
+from headwater.errors import counted
 from headwater.testing.comparing import shown
 from headwater.testing.writing import Happened
 
@@ -18,7 +19,7 @@ class Story:
     def __init__(self, name: str, given: Sequence[Happened]) -> None:
         self._lines = [f"given {name}" + (":" if given else ", to which nothing happened")]
         if len(given) > MANY:
-            self._lines.append(f"    … {len(given) - MANY} events")
+            self._lines.append(f"    … {counted(len(given) - MANY, 'event')}")
         self._lines += [f"    {told(happened)}" for happened in given[-MANY:]]
 
     def when(self, message: str) -> None:
