@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from headwater.readers import garbage
 from headwater.readers.garbage import collection_waits
 
 
@@ -33,3 +34,23 @@ def test_a_program_that_has_none_still_has_none() -> None:
     with collection_waits():
         pass
     assert not gc.isenabled()
+
+
+def test_of_several_threads_the_last_one_lets_them_go_on() -> None:
+    first, second = collection_waits(), collection_waits()
+    with first:
+        with second:
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_threads_that_take_turns_do_not_keep_it_waiting_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(garbage, "LONGEST_S", 0.0)
+    with collection_waits():
+        with collection_waits():
+            assert not gc.isenabled()
+        assert gc.isenabled()
+        with collection_waits():
+            assert not gc.isenabled()
+    assert gc.isenabled()

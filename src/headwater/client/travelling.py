@@ -18,6 +18,7 @@ from headwater.errors import HeadwaterError, Unavailable
 from headwater.log.port import Log, NewRecord, Record, TopicPartition
 from headwater.log.topology import Topology, owners_group, replies_topic
 from headwater.owners.replies import Reply, decode_reply
+from headwater.readers.garbage import collection_waits
 
 OWNER_SEEN_S = 1.0
 """How long a look at a group's members, or an answer from one of them, is believed."""
@@ -211,6 +212,7 @@ class Post:
         finally:
             reader.close()
 
+    @collection_waits()
     def _take(self, records: Sequence[Record]) -> None:
         """Hands the replies to this client to whoever waits for them."""
         mine, mine_again = ("hw_client", self.client), self.client + b"#"

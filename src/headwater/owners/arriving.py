@@ -95,8 +95,9 @@ def from_record(record: Record) -> Arrived:
             record.partition,
             offset=record.offset,
             client=get("hw_client"),
-            traceparent=trace_of(get("traceparent")),
         )
+        if (trace := get("traceparent")) is not None:
+            arrived.traceparent = trace_of(trace)
         if (text := get("ce_time")) is not None:
             arrived.time = parse_time(text.decode())
         if (text := get("ce_authid")) is not None:
@@ -118,9 +119,9 @@ def from_record(record: Record) -> Arrived:
     return arrived
 
 
-def trace_of(traceparent: bytes | None) -> bytes | None:
+def trace_of(traceparent: bytes) -> bytes | None:
     """A header that can go on into others: what others send may be anything, and of any size."""
-    return traceparent if traceparent is not None and len(traceparent) <= TRACEPARENT_BYTES else None
+    return traceparent if len(traceparent) <= TRACEPARENT_BYTES else None
 
 
 def source_text(source: Source) -> str:
