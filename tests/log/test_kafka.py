@@ -8,10 +8,11 @@ from typing import ClassVar
 
 import pytest
 
-from headwater.log.kafka import KafkaLog
+from headwater.log.kafka import KafkaLog, reading
 from headwater.log.port import Log
 from headwater.testing.conformance.log import LogConformance
 from headwater.testing.conformance.log.groups import GroupConformance
+from headwater.testing.conformance.log.reading import ReadingConformance
 from headwater.testing.conformance.log.waiting import MakeLog
 
 pytestmark = pytest.mark.kafka
@@ -49,3 +50,11 @@ class TestKafkaLogWithTheNewGroupProtocol(GroupConformance):
     session_timeout_s: ClassVar[float] = 3.0
     shares_by_index: ClassVar[bool] = False
     group_protocol: ClassVar[str] = "consumer"
+
+
+class TestReadingFromKafkaInSmallParts(ReadingConformance):
+    """What one call of the client gives is a part of what is read at once."""
+
+    @pytest.fixture(autouse=True)
+    def _in_small_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(reading, "_AT_ONCE", 2)

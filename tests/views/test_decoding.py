@@ -26,6 +26,7 @@ HEAD = '{"eventType":"OrderPlaced","eventVersion":1,'
 def fed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fed]:
     """A batch of few records takes another way than one of many."""
     monkeypatch.setattr(decoding, "FEW", 1_000_000 if request.param == "few" else 0)
+    monkeypatch.setattr(decoding, "AT_ONCE", 3)
     with closing(Fed(seed_plan())) as fed:
         yield fed
 

@@ -79,7 +79,7 @@ class ViewWork:
 
     def prepare(self, records: Sequence[Record]) -> Callable[[], Gathered]:
         """Decodes a batch. What `fold` is given next is a part of it."""
-        calls = cast("list[Call]", list(zip(records, strict=True)))
+        calls = cast("list[Call]", [(record,) for record in records])
         return partial(self._gathered, records, calls, self._decode(records))
 
     def _gathered(self, records: Sequence[Record], calls: list[Call], decode: Decode) -> Gathered:
