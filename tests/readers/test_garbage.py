@@ -12,7 +12,11 @@ from headwater.readers.garbage import collection_waits
 
 
 @pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Threads of earlier tests may still be at their last batch."""
+    monkeypatch.setattr(garbage, "_WAITING", garbage._Waiting())
+    monkeypatch.setattr(garbage, "LONGEST_S", 600.0)
+    gc.enable()
     yield
     gc.enable()
 
@@ -46,7 +50,7 @@ def test_of_several_threads_the_last_one_lets_them_go_on() -> None:
 
 
 def test_threads_that_take_turns_do_not_keep_it_waiting_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(garbage, "LONGEST_S", 0.0)
+    monkeypatch.setattr(garbage, "LONGEST_S", -1.0)
     with collection_waits():
         with collection_waits():
             assert not gc.isenabled()

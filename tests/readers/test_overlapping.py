@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -12,6 +13,7 @@ from headwater.environment import SYSTEM
 from headwater.errors import Failed, Unavailable
 from headwater.log.memory import MemoryLog
 from headwater.log.port import Aborted, Batch, Fence, NewRecord, Positions, StoredRecord, TopicPartition, TopicSpec
+from headwater.readers import garbage
 from headwater.readers.loop import ReadingLoop
 from headwater.readers.overlapping import FEW, Overlapping
 from headwater.testing.waiting import eventually
@@ -72,6 +74,20 @@ def overlapping(slow: Slow) -> Iterator[Overlapping[str]]:
 
 def batch(position: int, records: int = FEW) -> Batch:
     return Batch([StoredRecord(*P0, i, None, b"", (), 0) for i in range(records)], {P0: position})
+
+
+def test_the_collector_waits_from_the_handing_over_to_the_end(
+    overlapping: Overlapping[str], slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(garbage, "LONGEST_S", 600.0)
+    eventually(gc.isenabled)
+    overlapping.handle(batch(1), "first")
+    assert not gc.isenabled()
+    slow.go.set()
+    eventually(gc.isenabled)
+    slow.error = Failed("work", "batch 2", "it cannot")
+    overlapping.handle(batch(2), "second")
+    eventually(gc.isenabled)
 
 
 def test_who_reads_goes_on_while_a_batch_is_worked_on(overlapping: Overlapping[str], slow: Slow) -> None:

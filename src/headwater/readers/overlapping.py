@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from queue import SimpleQueue
 from typing import Generic, Protocol, TypeVar
 
@@ -27,6 +28,7 @@ from headwater.environment import Environment
 from headwater.errors import Unavailable
 from headwater.log.port import Aborted, Batch, Fence, Fenced, Positions, TopicPartition
 from headwater.readers.following import followed
+from headwater.readers.garbage import collection_waits
 from headwater.readers.status import Done
 
 FEW = 1_000
@@ -63,13 +65,20 @@ class Splitting(Protocol[P]):
 
 
 class UnderWay(Generic[P]):
-    """A batch that is worked on. `over`: whether that has come to an end, good or bad."""
+    """A batch that is worked on. `over`: whether that has come to an end, good or bad. Until then the garbage collector
+    waits, also while the batch is handed from thread to thread: it would look through all of it."""
 
     def __init__(self, batch: Batch, prepared: P) -> None:
         self.batch, self.prepared = batch, prepared
         self.over = threading.Event()
         self.done: Done | None = None
         self.error: Exception | None = None
+        self._waits = ExitStack()
+        self._waits.enter_context(collection_waits())
+
+    def end(self) -> None:
+        self._waits.close()
+        self.over.set()
 
     def wait(self) -> Done:
         """Until it is over. Raises: what the work has raised. Unavailable: its thread has ended."""
@@ -116,6 +125,7 @@ class Overlapping(Generic[P]):
         finally:
             self._handler.revoked(partitions)
 
+    @collection_waits()
     def handle(self, batch: Batch, fence: Fence) -> None:
         """Raises: what the batch before has raised, or this one, where it is worked on at once."""
         prepared = self._handler.prepare(batch)
@@ -157,7 +167,7 @@ class Overlapping(Generic[P]):
             except Exception as error:  # noqa: BLE001 -- raised again where the loop comes back
                 given.error = error
             finally:
-                given.over.set()
+                given.end()
 
     def _work(self, batch: Batch, prepared: P) -> Done:
         count, newest = len(batch.records), batch.records[-1] if batch.records else None
