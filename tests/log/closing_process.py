@@ -32,7 +32,7 @@ def main(bootstrap: str, topic: str, seed: int, many: int) -> None:
 
             super().subscribe(topics, on_assign=on_assign, on_revoke=told_late, on_lost=on_lost)
 
-    membership.Consumer = Delayed  # type: ignore[attr-defined]
+    membership.Consumer = Delayed  # type: ignore[attr-defined]  # where it is looked up, which is no export
     log = KafkaLog(bootstrap)
     for _ in range(many):
         close_one(log, topic)

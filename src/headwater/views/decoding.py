@@ -51,6 +51,7 @@ FEW = 50
 DuckDB plans anew for each batch."""
 
 AT_ONCE = 5_000
+"""So many values Arrow takes in one call, which keeps Python's lock from the thread at work on the batch before."""
 
 Decode = Callable[[duckdb.DuckDBPyConnection], dict[Place, Trouble]]
 """The rest of decoding a batch, once its turn has come. Returns why some records have no row."""
@@ -229,7 +230,6 @@ class Decoder:
 
 def texts_of(records: Sequence[Record]) -> tuple[pa.Array, list[int]]:
     """The values as text; those that are none are left out, and their places given."""
-    # In parts: in one call for all, Arrow keeps Python's lock from the thread that works on the batch before.
     parts = (records[begin : begin + AT_ONCE] for begin in range(0, len(records) or 1, AT_ONCE))
     values = pa.concat_arrays([pa.array([record.value for record in part], pa.binary()) for part in parts])
     try:

@@ -79,6 +79,7 @@ class ViewWork:
 
     def prepare(self, records: Sequence[Record]) -> Callable[[], Gathered]:
         """Decodes a batch. What `fold` is given next is a part of it."""
+        # Not by `zip`, which is one call, and keeps Python's lock from the thread that works on the batch before.
         calls = cast("list[Call]", [(record,) for record in records])
         return partial(self._gathered, records, calls, self._decode(records))
 

@@ -28,7 +28,7 @@ _PATIENT = {"fetch.wait.max.ms": 500, "fetch.min.bytes": 65_536}
 
 _AT_ONCE = 5_000
 """So many records the client makes in one call, in which it keeps Python's lock: another thread, at work on the batch
-before, has it only between two calls. One call of 100,000 took 50 ms."""
+before, has it only between two calls."""
 
 _SLICE_S = 0.05
 """How long one wait inside the client takes at most: a close from another thread is seen after it."""
