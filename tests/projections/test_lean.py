@@ -12,7 +12,7 @@ from headwater.environment import SYSTEM
 from headwater.failures.held import HeldRecord, tables_of
 from headwater.log.port import Log, Record, TopicPartition, TopicSpec
 from headwater.log.sqlite import SqliteLog, reading
-from headwater.log.sqlite.ahead import Question
+from headwater.log.sqlite.reading import Question
 from headwater.log.sqlite.records import SqliteRecord
 from headwater.projections.read_model import ReadModel, read_models_of
 from headwater.projections.runner import ProjectionRunner

@@ -49,10 +49,6 @@ class Cursors:
             self._at_end.discard(partition)
         self._order = list(self._positions)
 
-    def first(self) -> tuple[TopicPartition, int] | None:
-        """Which partition the next batch begins with, and where; None: none is read."""
-        return (self._order[0], self._positions[self._order[0]]) if self._order else None
-
     def take(self, max_records: int, fetch: Fetch) -> Batch:
         """The next batch. A partition that stays at its end is told once, not at every read."""
         batch = Batch()

@@ -1,9 +1,12 @@
 """Reading partitions: in batches from a connection of the reader's own, waiting without holding anything.
 
 A read asks only partitions of which `news` knows more than the reader has; its statements are run to their end
-before anything else happens, so no read transaction stays open and SQLite can reuse its write-ahead log. While a
-member works on a full batch, the next one is begun with (see `ahead`). A lean member that has much to read is given
-values first, and the rest when it asks for it (see `lean`).
+before anything else happens, so no read transaction stays open and SQLite can reuse its write-ahead log. A lean member
+that has much to read is given values first, and the rest when it asks for it (see `lean`).
+
+Nothing is read by another thread while a batch is worked on: the binding of SQLite gives Python's lock away at each row
+and takes it again. Where the rows of a read model are in a SQLite file too, two threads hand the lock to and fro, and
+all of it took nearly twice as long.
 """
 
 from __future__ import annotations
@@ -14,12 +17,11 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
+from typing import NamedTuple
 
 from headwater.errors import Unavailable
 from headwater.log.cursors import Cursors, Fetched
 from headwater.log.port import Batch, Positions, Record, TopicPartition
-from headwater.log.sqlite import ahead
-from headwater.log.sqlite.ahead import Ahead, Answer, Question
 from headwater.log.sqlite.catalog import Catalog
 from headwater.log.sqlite.faults import explain
 from headwater.log.sqlite.lean import Rest, to_lean_records
@@ -45,6 +47,23 @@ _RANGE = "WHERE place >= ? AND place < ? ORDER BY place LIMIT ?"
 _SELECT_RANGE = {table: f"{SELECT} {table} {_RANGE}" for table in ("records", "latest")}
 _SELECT_BARE_RANGE = {table: f"{SELECT_BARE} {table} {_RANGE}" for table in ("records", "latest")}
 _SELECT_LEAN_RANGE = f"{SELECT_LEAN} records {_RANGE}"
+
+
+class Question(NamedTuple):
+    """Arguments: slot: of the partition in the file; position, end: the records between them; limit: the most."""
+
+    partition: TopicPartition
+    slot: int
+    position: int
+    end: int
+    limit: int
+
+
+class Answer(NamedTuple):
+    """Arguments: cut: there are more, and they were too large for the batch."""
+
+    records: Sequence[Record]
+    cut: bool
 
 
 class Handed:
@@ -82,7 +101,6 @@ class Reading:
         self._using = threading.Lock()
         self.woken = threading.Event()
         self.closed = False
-        self._ahead: Ahead | None = None
         self._news.listen(self.woken, (), member=member)
 
     def start(self, positions: Positions) -> None:
@@ -107,8 +125,6 @@ class Reading:
 
     def take(self, max_records: int) -> Batch:
         """What is there now. Empty after `close`."""
-        if self._ahead is not None:
-            self._ahead.wait()
         with self._using:
             if self.closed:
                 return Batch()
@@ -116,9 +132,6 @@ class Reading:
                 batch = self._cursors.take(max_records, self._fetch)
             except sqlite3.Error as error:
                 raise explain(error, self._source.file.path) from error
-            # A member works with a store between reads; a plain reader folds in Python, and would only lose by it.
-            full = self._member and len(batch.records) >= max(ahead.FULL, max_records)
-            self._ahead = self._look_ahead(max_records) if full else None
         self._source.handed.add(len(batch.records))
         return batch
 
@@ -136,30 +149,11 @@ class Reading:
         if position >= end or position < self._news.firsts.get(slot, 0):
             self._check(partition, position, self._news.firsts.get(slot, 0), end)
             return Fetched((), position, ended=True)
-        question = Question(partition, slot, position, end, limit)
-        looked, self._ahead = self._ahead, None
-        found = None if looked is None else looked.answer_to(question)
-        (records, cut), read_to = found or (self._select(question), end)
+        records, cut = self._select(Question(partition, slot, position, end, limit))
         # Fewer than asked for: nothing else is kept below the end, whatever gaps there are.
         complete = len(records) < limit and not cut
-        reached = read_to if complete else records[-1].offset + 1
+        reached = end if complete else records[-1].offset + 1
         return Fetched(records, reached, ended=reached == end)
-
-    def _look_ahead(self, limit: int) -> Ahead | None:
-        """Begins to read what the next batch begins with. Of a compacted topic nothing: its records are replaced."""
-        first = self._cursors.first()
-        if first is None or self._source.catalog.find(first[0].topic).table != "records":
-            return None
-        (partition, position), slot = first, self._slots[first[0]]
-        end = self._news.nexts.get(slot, 0)
-        if position >= end or position < self._news.firsts.get(slot, 0):
-            return None
-
-        def answer(question: Question) -> Answer | None:
-            with self._using:
-                return None if self.closed else self._select(question)
-
-        return Ahead(Question(partition, slot, position, end, limit), answer)
 
     def _select(self, question: Question) -> Answer:
         """The records between two offsets, as many as fit into a batch's bytes."""

@@ -1,20 +1,16 @@
-"""A reader of a file begins with the next batch while one is worked on, and is given what it would have been given."""
+"""What a member is given of a file: each record once and in order, in whatever batches."""
 
 from __future__ import annotations
 
 import random
-import sqlite3
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from headwater.errors import Unavailable
 from headwater.log.port import TopicPartition
-from headwater.log.sqlite import SqliteLog, ahead, reading
-from headwater.log.sqlite.ahead import Ahead, Question
+from headwater.log.sqlite import SqliteLog
 from headwater.testing.conformance.log.waiting import make_topic, numbered
 from tests.log.owning import owner_of
 
@@ -22,8 +18,7 @@ FULL = 4
 
 
 @pytest.fixture
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqliteLog]:
-    monkeypatch.setattr(ahead, "FULL", FULL)
+def log(tmp_path: Path) -> Iterator[SqliteLog]:
     opened = SqliteLog(tmp_path / "log.db")
     yield opened
     opened.close()
@@ -74,34 +69,3 @@ def test_what_was_deleted_meanwhile_is_told(log: SqliteLog) -> None:
     with pytest.raises(Unavailable, match="are gone"):
         reader.read(FULL, 0)
     reader.close()
-
-
-def test_the_next_batch_is_read_while_one_is_worked_on(log: SqliteLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And a reader can be closed meanwhile."""
-    read: list[tuple[str, int]] = []
-    select = reading.Reading._select
-
-    def noted(self: reading.Reading, question: Question) -> Any:
-        read.append((threading.current_thread().name, question.position))
-        return select(self, question)
-
-    monkeypatch.setattr(reading.Reading, "_select", noted)
-    topic = make_topic(log, records=3 * FULL)
-    reader = owner_of(log, topic)
-    reader.start({TopicPartition(topic, 0): 0})
-    for _ in range(3):
-        assert len(reader.read(FULL, 0).records) == FULL
-    early = [position for name, position in read if name == "headwater-ahead"]
-    assert early[:2] == [FULL, 2 * FULL]
-    assert len(read) == len({position for _, position in read}), "nothing is read twice"
-    reader.close()
-
-
-def test_what_cannot_be_read_early_is_read_when_it_is_asked_for() -> None:
-    def broken(question: Question) -> None:
-        raise sqlite3.OperationalError("disk I/O error")
-
-    question = Question(TopicPartition("t", 0), 1, 0, 9, 5)
-    early = Ahead(question, broken)
-    early.wait()
-    assert early.answer_to(question) is None
