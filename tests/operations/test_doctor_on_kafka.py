@@ -272,3 +272,44 @@ def test_an_owner_whose_clock_is_wrong(log: PrefixedLog, s: float, says: str) ->
     assert [one.level for one in examine(log) if one.check == "clocks"] == ["ok"]
     here = [one for one in examine(log, OffBy(-60.0)) if one.check == "clocks"]
     assert only(here).where == "this machine"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["events", "commands", "state", "replies"])
+def test_a_topic_that_was_deleted(log: PrefixedLog, open_here: OpenHere, operator: AdminClient, kind: str) -> None:
+    """It is named, and all the rest is looked at: also what is wrong with a clock, unless it was the states."""
+    topic = f"account-{kind}"
+    with hw.App("bank", aggregates=[Account], partitions=2).run(
+        log, store="memory://", environment=OffBy(120.0)
+    ) as shop:
+        shop.send(Open("1", "ann"))
+    ended(log)
+    delete(operator, log, topic)
+    other = open_here()
+    eventually(lambda: topic not in {**log.topics(), **other.topics()}, PATIENCE_S, "brokers know it")
+    for knew_it, one in ((True, log), (False, other)):
+        print("knew the topic before", knew_it)
+        gone, *others = wrong(one)
+        assert (gone.level, gone.check, gone.where) == ("fault", "record", f"topic {topic}")
+        assert "was recorded but is gone" in gone.found
+        assert [each.check for each in others] == ([] if kind == "state" else ["clocks"])
+        told = {each.check: each.found for each in examine(one)}
+        assert told.keys() >= {"record", "partition counts", "history", "transactions", "stopped", "clocks"}
+        assert not [check for check, found in told.items() if "could not be looked at" in found]
+
+
+@pytest.mark.slow
+def test_a_topic_that_was_made_again_with_fewer_partitions(
+    log: PrefixedLog, open_here: OpenHere, operator: AdminClient
+) -> None:
+    delete(operator, log, "account-state")
+    eventually(lambda: "account-state" not in log.topics(), PATIENCE_S, "brokers know it")
+    log.create_topics([TopicSpec("account-state", 1, compacted=True, log_time=True)])
+    found = wrong(open_here())
+    assert [one.check for one in found] == ["record", "partition counts"]
+    assert "was made with 2 partitions and has 1 now" in found[0].found
+
+
+def delete(operator: AdminClient, log: PrefixedLog, topic: str) -> None:
+    for done in operator.delete_topics([f"{log.prefix}{topic}"]).values():
+        done.result(60)

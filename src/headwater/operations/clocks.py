@@ -8,15 +8,15 @@ than now either, by the clock of the machine that asks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
 
 from headwater.environment import Environment
 from headwater.log.findings import Finding
-from headwater.log.port import Log, Record, TopicPartition
-from headwater.log.topology import Topology, events_topic, state_topic
+from headwater.log.port import Log, Record, TopicDescription, TopicPartition
+from headwater.log.topology import events_topic, state_topic
 from headwater.messages.envelope import record_time, time_text
 
 WRONG_S = 5.0
@@ -49,22 +49,34 @@ class Stamps(NamedTuple):
         return (self.owner_ms - self.log_ms) / 1000
 
 
-def clocks(log: Log, topology: Topology, environment: Environment) -> Iterator[Finding]:
-    """What is wrong by the newest state records of each partition. Raises: Unavailable."""
-    stamps = [one for entity in topology.entities() for one in _newest(log, topology, entity)]
+def clocks(
+    log: Log, entities: Iterable[str], there: Mapping[str, TopicDescription], environment: Environment
+) -> Iterator[Finding]:
+    """What is wrong by the newest state records of each partition. Raises: Unavailable.
+
+    Arguments: entities: the recorded types; there: the topics that the log has now, which may be fewer.
+    """
+    topics = [state_topic(entity) for entity in entities]
+    stamps = [one for topic in topics for one in _newest(log, _partitions_of(topic, there))]
     if stamps:
-        yield from _owners(log, stamps)
+        yield from _owners(log, stamps, there)
         yield from _here(max(stamps, key=lambda one: one.log_ms), environment)
     else:
-        yield Finding("unknown", "clocks", "owners", "no command was carried out yet, so no two clocks met")
+        gone = [topic for topic in topics if topic not in there]
+        why = (
+            f"without {', '.join(gone)} nothing tells"
+            if gone
+            else "no command was carried out yet, so no two clocks met"
+        )
+        yield Finding("unknown", "clocks", "owners", why)
 
 
-def _owners(log: Log, stamps: list[Stamps]) -> Iterator[Finding]:
+def _owners(log: Log, stamps: list[Stamps], there: Mapping[str, TopicDescription]) -> Iterator[Finding]:
     for one in stamps:
         if abs(one.ahead_s) > WRONG_S:
             way = "ahead of" if one.ahead_s > 0 else "behind"
             when = time_text(record_time(one.log_ms))
-            owner = _owner_of(log, one) or "its owner"
+            owner = _owner_of(log, one, there) or "its owner"
             found = f"{owner} was {abs(one.ahead_s):,.1f} s {way} the broker at {when}: known_at and times are wrong"
             todo = "set the clocks of the owner's machine and the broker's by NTP: chronyc tracking"
             yield Finding("fault", "clocks", f"partition {one.partition}", found, todo)
@@ -77,9 +89,8 @@ def _here(newest: Stamps, environment: Environment) -> Iterator[Finding]:
         yield Finding("fault", "clocks", "this machine", found, "set its clock by NTP: chronyc tracking")
 
 
-def _newest(log: Log, topology: Topology, entity: str) -> Iterator[Stamps]:
+def _newest(log: Log, partitions: list[TopicPartition]) -> Iterator[Stamps]:
     """The last state records of each partition: of these the one that waited least to be appended."""
-    partitions = topology.all_of(state_topic(entity), entity)
     last: dict[TopicPartition, list[Stamps]] = {}
     for record in _tails(log, partitions):
         stamps = _stamps(record)
@@ -87,6 +98,11 @@ def _newest(log: Log, topology: Topology, entity: str) -> Iterator[Stamps]:
             last.setdefault(stamps.partition, []).append(stamps)
     for found in last.values():
         yield max(found[-_COMPARED:], key=lambda one: one.ahead_s)
+
+
+def _partitions_of(topic: str, there: Mapping[str, TopicDescription]) -> list[TopicPartition]:
+    """As many as it has now; none of a topic that is gone."""
+    return [TopicPartition(topic, p) for p in range(there[topic].partitions)] if topic in there else []
 
 
 def _tails(log: Log, partitions: list[TopicPartition]) -> Iterator[Record]:
@@ -117,11 +133,11 @@ def _stamps(record: Record) -> Stamps | None:
     return Stamps(TopicPartition(record.topic, record.partition), owner_ms, record.timestamp_ms, answered.events)
 
 
-def _owner_of(log: Log, stamps: Stamps) -> str | None:
-    """The name of the owner, as its last event carries it; None: the record goes with no event."""
+def _owner_of(log: Log, stamps: Stamps, there: Mapping[str, TopicDescription]) -> str | None:
+    """The name of the owner, as its last event carries it; None: the record goes with no event, or that is gone."""
     entity = stamps.partition.topic.removesuffix(state_topic(""))
     tp = TopicPartition(events_topic(entity), stamps.partition.partition)
-    if stamps.next_event < 1:
+    if stamps.next_event < 1 or tp not in _partitions_of(tp.topic, there):
         return None
     reader = log.reader()
     try:

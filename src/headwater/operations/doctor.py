@@ -52,7 +52,7 @@ def examine(log: Log, environment: Environment = SYSTEM) -> list[Finding]:
         *_look("history", what, "every event is there from the first on", lambda: _beginnings(log, there, specs)),
         *log.examine(specs, [owners_group(entity) for entity in entities]),
         *_look("stopped", what, "no command waits for an owner that lives", lambda: _stopped(log, environment)),
-        *([] if log.embedded else _look("clocks", "owners", CLOCKS, lambda: clocks(log, topology, environment))),
+        *([] if log.embedded else _look("clocks", "owners", CLOCKS, lambda: clocks(log, entities, there, environment))),
     ]
 
 
