@@ -242,6 +242,7 @@ class ViewRunner:
         start = self._opened.assigned(partitions)
         if self.share is not None:
             self.share.assigned(partitions)
+        self._tell_late(partitions)
         return start
 
     def revoked(self, partitions: Sequence[TopicPartition]) -> None:
@@ -354,10 +355,13 @@ class ViewRunner:
         if self._portion is not None:
             self._portion.look(self.loop.status.owned)
 
-    def _tell_late(self) -> None:
-        late = None if self._work is None else self._work.late()
+    def _tell_late(self, given: Sequence[TopicPartition] = ()) -> None:
+        """Each partition is told by the process that has it. Arguments: given: what it is being given now."""
+        late = None if self._work is None else self._work.late(again=bool(given))
         if late is not None:
-            tell_late(self._environment.telemetry, self.model.runner, late)
+            mine = self.loop.status.owned.union(given)
+            told = {tp: count for tp, count in late.items() if tp in mine}
+            tell_late(self._environment.telemetry, self.model.runner, told)
 
     def _round_ended(self) -> None:
         if self._overlapping.busy:
