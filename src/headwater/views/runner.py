@@ -16,13 +16,14 @@ from headwater.entities.code import code_of
 from headwater.entities.schema import code_of_states
 from headwater.environment import Environment
 from headwater.errors import HeadwaterError, Misuse, Unavailable
-from headwater.log.port import Batch, Fence, Log, Positions, TopicPartition
+from headwater.log.port import Batch, Fence, GroupDescription, Log, Positions, TopicPartition
 from headwater.messages.json_codec import JsonCodec
 from headwater.messages.upcasts import functions_of
 from headwater.projections.gathering import Gather, Topic
 from headwater.projections.read_model import ReadModel
 from headwater.projections.runner import ProjectionRunner
 from headwater.projections.waiting import Progress
+from headwater.readers.foreign import group_now
 from headwater.readers.loop import ReadingLoop
 from headwater.readers.overlapping import Overlapping
 from headwater.schemas.topics import PLAIN, Codecs
@@ -153,7 +154,7 @@ class ViewRunner:
         self._work: ViewWork | None = None
         self.file: ViewFile | None = None
         self.progress, self._codecs = Progress(), codecs
-        self._portion = None if view.shared else Portion(view.name)
+        self._portion = None if view.shared else Portion(view.name, self._group_now, environment.monotonic_s)
         self.repartition = repartition_of(app, view)
         """The topic of its own that it is read from; None: it has none."""
         topics = [topic.name for topic in self.model.topics]
@@ -298,7 +299,7 @@ class ViewRunner:
         return self._runner
 
     def refuse_shared(self) -> None:
-        """Raises: Unavailable: another process maintains the view from a part of the partitions, in its own file."""
+        """Raises: Unavailable: another process maintains the view, or a part of it, in its own file."""
         if self._portion is not None:
             self._portion.refuse(self.loop.status.owned)
 
@@ -350,6 +351,9 @@ class ViewRunner:
     def _look(self) -> None:
         assert self._versions is not None, "the group is joined after the file was opened"
         self._versions.look(self.model.runner)
+
+    def _group_now(self) -> GroupDescription:
+        return group_now(self._log, self.model.runner)
 
     def _look_at_portion(self) -> None:
         if self._portion is not None:
