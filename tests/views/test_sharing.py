@@ -125,12 +125,6 @@ def test_parts_of_a_view_are_the_view(name: str) -> None:
     ("statement", "options", "why"),
     [
         ("SELECT orderId FROM order-events", "history = true, ", "history"),
-        (
-            "SELECT orderId, COUNT(*) AS n FROM order-events GROUP BY orderId, "
-            "TUMBLE(_time, INTERVAL 1 HOUR, grace => INTERVAL 1 MINUTE)",
-            "",
-            "closes",
-        ),
         ("SELECT orderId, COUNT(*) AS n FROM order-events GROUP BY orderId", "sink = 'sqlite:///x.db', ", "a sink"),
     ],
 )

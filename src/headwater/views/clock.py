@@ -10,11 +10,15 @@ batches, nor on what other partitions hold. What is left out of any of its windo
 
 A record that is set aside moves no clock. The clock as it was before it is kept in `aside`, so if it is tried again it
 is judged by what was before it in the log. A late record has nothing there: it stays late.
+
+Where processes share a view, each keeps the clocks of the partitions that it reads in its file, in one transaction with
+how far it has read them. So whichever process reads a partition, and from wherever its file stands with it, the clock
+is the same at each record.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from headwater.views.plan import Relation, Window
 from headwater.views.types import PLACE, quoted
@@ -34,7 +38,8 @@ class Clock:
     `LATE` are made of; told: SELECT of partition, offset, time, clock and number of windows of what is late; remember:
     keeps the clock for records that are set aside, whose partitions and offsets are parameters; advance: moves it;
     counts: SELECT of how many were late, by partition; takes_us: for how long after its time a row of a join is taken
-    (of a window its end says more).
+    (of a window its end says more); release: forgets the clock of records that are no longer set aside, before that of
+    others is kept ("": that is done where windows close, or rows expire).
     """
 
     topic: str
@@ -46,6 +51,7 @@ class Clock:
     advance: tuple[str, ...]
     counts: str
     takes_us: int
+    release: str = field(default="", repr=False)
 
 
 def clock_of(
@@ -116,6 +122,15 @@ def clock_of(
         ),
         counts=f"SELECT p, late FROM {clock} WHERE p >= 0",
         takes_us=after_us,
+    )
+
+
+def released(aside: str, held: str) -> str:
+    """The statement that forgets the clock of records that are no longer set aside. Arguments: held: the table of those
+    that are."""
+    return (
+        f"DELETE FROM {aside} AS a WHERE NOT EXISTS "
+        f'(SELECT 1 FROM {held} AS h WHERE h."partition" = a.p AND h.record_offset = a.o)'
     )
 
 

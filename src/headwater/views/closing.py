@@ -10,13 +10,16 @@ windows open, and so does a record that is set aside, with the clock that was be
 
 No row can come for what is closed, so what is read from both tables is what it was. To be sure of it, the time up to
 which windows were closed is kept, and a row of any partition is late for them.
+
+In a view that processes share nothing is closed: no process has the clocks of all partitions, and what it keeps of a
+window is folded with what others keep of it when it is read, for which COUNT(DISTINCT) needs the values.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headwater.views.clock import CLOSED
+from headwater.views.clock import CLOSED, released
 from headwater.views.plan import Grouping, Window
 from headwater.views.types import quoted
 from headwater.views.windowed import END
@@ -51,8 +54,7 @@ def closing_of(
     return Closing(
         name=name,
         finished=finished,
-        release=f"DELETE FROM {aside} AS a WHERE NOT EXISTS "
-        f'(SELECT 1 FROM {held} AS h WHERE h."partition" = a.p AND h.record_offset = a.o)',
+        release=released(aside, held),
         bound=f"CREATE OR REPLACE TEMP TABLE {BOUND} AS SELECT CASE WHEN {known} AND {free} THEN "
         f"least((SELECT min(m) FROM {clock} WHERE p >= 0), (SELECT min(m) FROM {aside})) END AS b",
         mark=f"INSERT INTO {clock} SELECT {CLOSED}, 0, b, 0 FROM {BOUND} WHERE b IS NOT NULL",

@@ -122,7 +122,7 @@ def kept(view: View) -> Iterator[Line]:
         yield Line("state", "history", "", "of all that is added its record, and when that happened and was recorded")
     if view.graced:
         yield Line("state", "clock", "", "per partition the latest time that its rows have had, and how many were late")
-    if view.window is not None and view.window.grace_us is not None:
+    if view.window is not None and view.window.grace_us is not None and not view.shared:
         yield Line("state", "closed", "", "groups of windows that nothing can come for any more, as they are read")
     if view.sink is not None:
         yield Line("state", "outbox", "", "keys of groups that have changed and are not in the sink yet")

@@ -66,9 +66,10 @@ class ViewWork:
                 of_topic = partitions[self._view.relation.name]
                 self._merging = MergingAndClosing(compiled.tables, compiled.closing, of_topic, connection)
 
-    def late(self) -> Mapping[TopicPartition, int] | None:
-        """How many records came too late so far, by partition; None: as many as when it was asked last."""
-        if not self._compiled.clocks or not self._late:
+    def late(self, *, again: bool = False) -> Mapping[TopicPartition, int] | None:
+        """How many records came too late so far, by partition, also those that were read here once and are another
+        process's now; None: as many as when it was asked last, unless it is asked again."""
+        if not self._compiled.clocks or not (self._late or again):
             return None
         self._late, counts = False, Counter[TopicPartition]()
         with self._file.aside() as connection:
@@ -166,6 +167,8 @@ class ViewWork:
         """Keeps the clock for records that are set aside."""
         aside = [one for one in self._records if one.topic == clock.topic and place_of(one) in parking.rows]
         if aside:
+            if clock.release:
+                connection.execute(clock.release)
             connection.execute(clock.remember, [[one.partition for one in aside], [one.offset for one in aside]])
 
     def _tell_late(self, connection: duckdb.DuckDBPyConnection, clock: Clock, parking: Parking) -> None:

@@ -5,8 +5,10 @@
 
 What a process keeps is told apart by the partition that it comes from, so a partition that goes to another process
 takes nothing with it: there it is read from where that process left it, or from its beginning, and what is kept here
-waits, and is not told, until it comes back. A group that has events in several partitions, so perhaps in several
-processes, is folded when it is read, as what several batches have added is: all that is kept can be folded.
+waits, and is not told, until it comes back. So does the clock of a partition, where windows have a grace (see `clock`);
+which windows close would follow from the clocks of all, so none does (see `closing`). A group that has events in
+several partitions, so perhaps in several processes, is folded when it is read, as what several batches have added is:
+all that is kept can be folded.
 """
 
 from __future__ import annotations
@@ -90,6 +92,9 @@ def refusal(view: View, types: Types) -> str | None:
         return "history = true is kept by one process; as_of = … reads the log"
     if view.sink is not None:
         return "a sink is fed by one process, which has the whole view"
-    if view.graced:
-        return "what closes or expires follows from the clocks of all partitions: leave the grace out"
+    if view.graced and join is not None:
+        return (
+            "what comes too late for a WITHIN follows from the order of its topics' own partitions, and processes read "
+            "what is joined from another topic: leave the grace out, or shared = true"
+        )
     return None

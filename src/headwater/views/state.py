@@ -9,7 +9,7 @@ batch of 1,000 takes 5 ms, where replacing its groups by their key takes 114 ms.
 merging changes no answer; a commit does no more than a piece of a merge (see `parts`).
 
 Sessions are joined when they are read (see `windowed`). Windows with a grace have a clock, and what has closed is put
-away when the tables are merged (see `clock`, `closing`).
+away when the tables are merged, unless processes share the view (see `clock`, `closing`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from headwater.failures.held import tables_of
 from headwater.views.aggregates import DECIMALS
-from headwater.views.clock import LATE, TIMES, clock_of
+from headwater.views.clock import LATE, TIMES, clock_of, released
 from headwater.views.closing import closing_of
 from headwater.views.failing import told
 from headwater.views.history import origin_names, origin_of, unmerged
@@ -132,12 +132,15 @@ def _with_window(compiled: Compiled, view: View, window: Window, grouping: Group
         clock, aside, closed = (table_of(runner, part) for part in ("clock", "aside", "closed"))
         of = tables_of(runner).held
         held = f"hw.{quoted(f'{of.name}_v{of.version}')}"
-        closing = closing_of(window, grouping, compiled.rows, name=closed, clock=clock, aside=aside, held=held)
         found = clock_of(view.relation, window, *for_clock(view, window), clock, aside)
         changes += [Change(TIMES, found.times), Change(LATE, found.late)]
         opening += found.create
-        rows = f"FROM ({compiled.rows}) UNION ALL BY NAME FROM {closed}"
-        compiled = replace(compiled, rows=rows, clocks=(found,), closing=closing)
+        if view.shared:  # then nothing closes
+            compiled = replace(compiled, clocks=(replace(found, release=released(aside, held)),))
+        else:
+            closing = closing_of(window, grouping, compiled.rows, name=closed, clock=clock, aside=aside, held=held)
+            rows = f"FROM ({compiled.rows}) UNION ALL BY NAME FROM {closed}"
+            compiled = replace(compiled, rows=rows, clocks=(found,), closing=closing)
     if window.kind == "session" and is_direct(view):
         changes.append(Change(SESSIONS, sessions_of(view, window)))
     opening += [change.statement for change in changes]
