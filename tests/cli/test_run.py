@@ -169,6 +169,24 @@ def test_only_some_parts_run(shell: Shell, project: Path, started: list[Process]
     assert "no live owner of 'account'" in ended.error
 
 
+def test_a_killed_one_is_missed_at_once_and_the_next_one_goes_on_at_once(
+    shell: Shell, project: Path, started: list[Process]
+) -> None:
+    started.append(first := Process())
+    first.said()
+    assert shell("""send Open '{"accountId":"1","owner":"ann"}'""").one["version"] == 1
+    assert first.stop(signal.SIGKILL) == -signal.SIGKILL
+    assert not [row for row in shell("groups").rows if row["member"]]
+    ended = shell("""send Deposit '{"accountId":"1","amount":"5"}'""")
+    assert ended.code == 3
+    assert "no live owner of 'account'" in ended.error
+    started.append(second := Process())
+    second.said()
+    assert shell("""send Deposit '{"accountId":"1","amount":"5"}'""").one["version"] == 2
+    assert second.stop(signal.SIGTERM) == 0
+    assert not list(project.glob("*-alive-*"))
+
+
 def test_two_processes_share_the_work_and_one_takes_over(shell: Shell, project: Path, started: list[Process]) -> None:
     started.append(first := Process())
     first.said()

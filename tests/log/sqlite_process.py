@@ -2,7 +2,8 @@
 
 python sqlite_process.py append FILE TOPIC WORKER SECONDS    appends until the time is over, then reports
 python sqlite_process.py acknowledge FILE TOPIC              prints every number whose commit returned
-python sqlite_process.py own FILE SOURCE TARGET GROUP        owns the source and commits on every line of stdin
+python sqlite_process.py own FILE SOURCE TARGET GROUP [SESSION_S]
+                                                             owns the source and commits on every line of stdin
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def acknowledge(path: str, topic: str) -> None:
         number += 1
 
 
-def own(path: str, source: str, target: str, group: str) -> None:
-    log = SqliteLog(path, session_timeout_s=1.0)
+def own(path: str, source: str, target: str, group: str, session_timeout_s: str = "1") -> None:
+    log = SqliteLog(path, session_timeout_s=float(session_timeout_s))
     member = log.member(group, [source], name="owner")
     writer = log.writer("owner")
     while not member.read(10, 0.05).assigned:

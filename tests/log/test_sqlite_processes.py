@@ -161,3 +161,43 @@ def test_a_stopped_owner_can_commit_nothing_after_another_took_over(path: str, c
     assert log.committed("g", [partition]) == {partition: 2}
     assert numbers(read_topic(log, "events", 60)) == [1]
     log.close()
+
+
+def test_what_a_killed_process_owned_is_free_at_once(path: str, children: Children) -> None:
+    """Long before its session is over; and nothing of it is left beside the file."""
+    log = SqliteLog(path, session_timeout_s=600.0)
+    log.create_topics([TopicSpec("commands", 1), TopicSpec("events", 1)])
+    partition = TopicPartition("commands", 0)
+    owner = children.start("own", path, "commands", "events", "g", 600)
+    assert read_line(owner) == "owns"
+    [before] = log.groups(["g"])
+    assert list(before.members.values()) == [[partition]]
+    assert len(signs_of_life(path)) == 1
+    owner.kill()
+    owner.wait()
+    assert [group for group in log.groups(["g"]) if group.members] == [], "who asks is told at once"
+    log.reset("g", {partition: 0})
+
+    successor = log.member("g", ["commands"], name="successor")
+    assert successor.read(10, 0).assigned == [partition]
+    assert [list(group.members) for group in log.groups(["g"])] == [[successor.id]]
+    assert len(signs_of_life(path)) == 1, "that of the successor"
+    log.close()
+    assert signs_of_life(path) == []
+
+
+def test_a_sign_of_life_that_was_deleted_says_nothing(path: str, children: Children) -> None:
+    """Then a member lives as long as its session says: two that take each other for dead would drive each other out."""
+    log = SqliteLog(path, session_timeout_s=600.0)
+    log.create_topics([TopicSpec("commands", 1), TopicSpec("events", 1)])
+    owner = children.start("own", path, "commands", "events", "g", 600)
+    assert read_line(owner) == "owns"
+    [sign] = signs_of_life(path)
+    sign.unlink()
+    [group] = log.groups(["g"])
+    assert list(group.members.values()) == [[TopicPartition("commands", 0)]]
+    log.close()
+
+
+def signs_of_life(path: str) -> list[Path]:
+    return sorted(Path(path).parent.glob("log.db-alive-*"))

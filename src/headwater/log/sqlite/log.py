@@ -31,6 +31,7 @@ from headwater.log.port import (
     Transaction,
 )
 from headwater.log.sqlite import catalog, membership
+from headwater.log.sqlite.alive import Alive
 from headwater.log.sqlite.commits import Commits
 from headwater.log.sqlite.draft import Draft
 from headwater.log.sqlite.examining import examine
@@ -51,8 +52,9 @@ class SqliteLog:
 
     Arguments:
         path: the file; it is made when it is not there. SQLite keeps two more beside it (`-wal`, `-shm`) while
-            the log is in use: copy all three or none.
-        session_timeout_s: how long a member may stay without reading before others take its partitions.
+            the log is in use: copy all three or none. An empty one (`-alive-…`) tells that members live.
+        session_timeout_s: how long a member may stay without reading before others take its partitions. Those of a
+            process that has ended are taken at once.
         patience_s: how long to wait for another process that is writing, before `Unavailable`.
         environment: the clock for record times, sessions and retention.
     Raises: Misuse when the file is something else; Unavailable when it cannot be read and written.
@@ -69,7 +71,7 @@ class SqliteLog:
         file = File(fspath(path), patience_s)
         self._id = file.open(environment)
         self._file, self._environment, self._session_timeout_s = file, environment, session_timeout_s
-        self._handed, self._house = Handed(), House()
+        self._handed, self._house, self._alive = Handed(), House(), Alive(file.path, environment)
         self._asking, self._connection = threading.Lock(), file.connect()
         self._catalog, self._news = catalog.Catalog(file), News(file)
         self._commits = Commits(file, self._catalog, self._news, environment)
@@ -155,9 +157,7 @@ class SqliteLog:
             raise Misuse(f"a member of group {group} needs topics to read")
         for topic in topics:
             self._catalog.find(topic)
-        presence = Presence(
-            f"{name}-{self._environment.new_id()}", group, tuple(topics), int(self._session_timeout_s * 1000)
-        )
+        presence = Presence(self._alive.member_id(name), group, tuple(topics), int(self._session_timeout_s * 1000))
         member = SqliteMember(self._source, self._commits, self._house, presence, lean=lean)
         self._open.add(member)
         return member
@@ -234,6 +234,7 @@ class SqliteLog:
         self._closed = True
         for reading in list(self._open):
             reading.close()
+        self._alive.close()
         self._commits.close()
         self._news.close()
         self._catalog.close()

@@ -83,11 +83,12 @@ class SqliteMember:
     def _look_after(
         self, connection: sqlite3.Connection, now_ms: int, *, due: bool
     ) -> tuple[dict[TopicPartition, int], int | None]:
+        buried = membership.bury(connection, self._source.file.path)
         owned, change = membership.attend(connection, self._source.catalog, self._presence, now_ms)
         if due:
             alive = [p for p in self._house.presences.values() if p.seen_ms != p.written_ms]
             membership.beat(connection, alive)
-        return owned, change
+        return owned, buried if change is None else change
 
     def _anybody_silent(self, now_ms: int) -> bool:
         return bool(self._reading.ask(membership.SILENT, (self._presence.group, now_ms)))

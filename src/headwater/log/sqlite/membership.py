@@ -1,9 +1,10 @@
 """Who reads what in a group: members with heartbeats, leases with epochs, and the statements that change them.
 
-A member's row says when it was last seen reading. A lease's row says who owns a partition; its epoch grows each
-time that somebody takes it, so a fence made before is worth nothing afterwards, even when the owner is the same
-again. Leases change hands only in the reads of their old and new owner, or when the old one was not seen for its
-session time-out: then whoever notices removes it. `headwater.log.sharing` decides who should own what.
+A member's row says when it was last seen reading, and its id whose process it is in (see `alive`). A lease's row says
+who owns a partition; its epoch grows each time that somebody takes it, so a fence made before is worth nothing
+afterwards, even when the owner is the same again. Leases change hands only in the reads of their old and new owner, or
+when the old one is gone or was not seen for its session time-out: then whoever notices removes it.
+`headwater.log.sharing` decides who should own what.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from dataclasses import dataclass
 from headwater.errors import Misuse
 from headwater.log.port import Positions, TopicPartition
 from headwater.log.sharing import share
+from headwater.log.sqlite.alive import remove, token_of
 from headwater.log.sqlite.catalog import Catalog
 
-SILENT = "SELECT 1 FROM members WHERE name = ? AND abs(? - heartbeat_ms) > session_ms LIMIT 1"
-"""Asks, with a group and the time, whether a member was not seen for its session time-out."""
+SILENT = "SELECT 1 FROM members WHERE name = ? AND (abs(? - heartbeat_ms) > session_ms OR gone(id)) LIMIT 1"
+"""Asks, with a group and the time, whether a member was not seen for its session time-out, or is gone."""
 
-LIVING = "SELECT name, id FROM members WHERE abs(? - heartbeat_ms) <= session_ms ORDER BY id"
-"""Asks, with the time, for group and id of every member that was seen within its session time-out."""
+LIVING = "SELECT name, id FROM members WHERE abs(? - heartbeat_ms) <= session_ms AND NOT gone(id) ORDER BY id"
+"""Asks, with the time, for group and id of every member that was seen within its session time-out, and is not gone."""
 
 
 @dataclass(slots=True)
@@ -91,6 +93,18 @@ def leave(connection: sqlite3.Connection, member: str) -> int:
     connection.execute("DELETE FROM members WHERE id = ?", (member,))
     connection.execute("UPDATE leases SET owner = NULL WHERE owner = ?", (member,))
     return _change(connection)
+
+
+def bury(connection: sqlite3.Connection, path: str) -> int | None:
+    """Removes the members of processes that are gone, of all groups, and their signs of life. Arguments: path: of the
+    log's file. Returns the number of the change, None if there was none."""
+    change = None
+    gone = [member for (member,) in connection.execute("SELECT id FROM members WHERE gone(id)").fetchall()]
+    for member in gone:
+        change = leave(connection, member)
+    for token in {token for member in gone if (token := token_of(member)) is not None}:
+        remove(path, token)
+    return change
 
 
 def beat(connection: sqlite3.Connection, members: Iterable[Presence]) -> None:

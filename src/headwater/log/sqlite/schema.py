@@ -16,6 +16,7 @@ import time
 
 from headwater.environment import Environment
 from headwater.errors import Misuse, Unavailable
+from headwater.log.sqlite import alive
 from headwater.log.sqlite.faults import explain, is_busy
 
 APPLICATION_ID = 0x68774C67  # "hwLg", as `file` and the SQLite shell show it
@@ -146,4 +147,5 @@ class File:
                 f"the log {self.path} cannot be opened: look at the path and its permissions ({error})"
             ) from error
         connection.execute(f"PRAGMA busy_timeout = {_READERS_PATIENCE_MS}")
+        alive.teach(connection, self.path)
         return connection
