@@ -72,6 +72,9 @@ def test_it_is_told_in_other_processes(shell: Shell, project: Path, where: int) 
     assert (ended.code, re.search(reason, ended.out) is not None) == (1, True), ended
 
     assert shell("history account 1").one["type"] == "Opened", "what there is can be seen without the owner"
+    ended = shell("get account 1")
+    assert (ended.code, ended.one["balance"]) == (0, "0")
+    assert re.search(f"account-commands, partition {HERE} is stopped: {reason}: this is what the log says", ended.err)
     assert shell(OPEN % ELSEWHERE).code == 0, "the others go on"
 
 

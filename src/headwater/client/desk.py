@@ -16,19 +16,20 @@ from headwater.client.arguments import refuse_class, refuse_id, refuse_moment, r
 from headwater.client.dispatching import Dispatcher, Parcel
 from headwater.client.receipts import Appending, Pending, Sending, events_partition
 from headwater.client.replaying import replay
+from headwater.client.stopped import why_stopped
 from headwater.client.travelling import Post
 from headwater.entities.aggregate import Aggregate
 from headwater.entities.behaviour import Behaviour
 from headwater.entities.travel import Moment, as_known_at, as_of, at_version, version_of
 from headwater.environment import Environment
-from headwater.errors import HeadwaterError, Misuse, NotFound, Unknown
+from headwater.errors import HeadwaterError, Misuse, NotFound, Unavailable, Unknown
 from headwater.log.port import Log, TopicPartition
 from headwater.log.topology import Topology, commands_topic, events_topic
 from headwater.messages.builtin import Append, Get, Reverted
 from headwater.messages.declare import Command, Event, key_of
 from headwater.messages.envelope import Recorded
 from headwater.messages.json_codec import JsonCodec
-from headwater.owners.arriving import Arrived
+from headwater.owners.arriving import Arrived, NotMine
 from headwater.owners.limits import ENVELOPE_CHARACTERS, too_long
 from headwater.owners.owner import Owner
 from headwater.owners.replies import Reply
@@ -150,6 +151,18 @@ class Desk:
         if entity not in self._owners:
             self._post.check_owner(entity)
 
+    def look_after(self, parcel: Parcel) -> None:
+        """Of one that has been without an answer for long. A question is answered with why there will be none, if
+        that is known. Raises: Unavailable: nobody owns the entity type."""
+        self.check_owner(parcel.entity)
+        if isinstance(parcel.sending.command, Get):
+            entity, partition = parcel.entity, parcel.arrived.partition
+            why = self._stopped_here(entity, partition)
+            why = why or why_stopped(self.log, entity, partition, self.topology.partitions(entity))
+            if why is not None:
+                self._post.forget(parcel.pending)
+                parcel.pending.settle(Unavailable(why))
+
     def close(self) -> None:
         """Sends no more. Who still waits is answered with Unavailable."""
         self._dispatcher.close()
@@ -207,9 +220,13 @@ class Desk:
 
     def get(self, behaviour: Behaviour[Any], entity_id: str, outcome_of: str | None = None) -> Parcel:
         """The question for an entity's state: answered by its owner, after a fenced commit. Raises: Misuse: the id is
-        none."""
+        none. Unavailable: its owner is in this process, and has left its partition."""
         refuse_id(entity_id)
-        return self.pack(Sending(Get(outcome_of=outcome_of)), target=(behaviour.entity, entity_id))
+        entity = behaviour.entity
+        why = self._stopped_here(entity, self.topology.partition(entity, entity_id.encode()))
+        if why is not None:
+            raise Unavailable(why)
+        return self.pack(Sending(Get(outcome_of=outcome_of)), target=(entity, entity_id))
 
     def append(self, behaviour: Behaviour[Any], entity_id: str, events: Iterable[Event], **rest: Any) -> Parcel:
         """Events to be appended as they are, by the entity's owner. Raises: Misuse: an event of another entity, or what
@@ -225,6 +242,12 @@ class Desk:
         return self.pack(Sending(Append(events=raws), **rest), target=(behaviour.entity, entity_id))
 
     # --- inside
+
+    def _stopped_here(self, entity: str, partition: int) -> str | None:
+        """Why an owner in this process does not go on with a partition that it has."""
+        owner = self._owners.get(entity)
+        why = None if owner is None else owner.failures.get(partition)
+        return None if why is None else str(NotMine(entity, partition, why))
 
     def _codec(self, command: type[Command]) -> JsonCodec[Any]:
         codec = self._codecs.get(command)

@@ -48,7 +48,7 @@ def wait(desk: Desk, parcel: Parcel, timeout_s: float) -> None:
         pending.wait(share)
         waited += share
         if pending.result is None and waited < timeout_s:
-            desk.check_owner(parcel.entity)
+            desk.look_after(parcel)
 
 
 def sending_many(desk: Desk, commands: Iterable[Command | Sending | Appending], in_flight: int) -> Iterator[Parcel]:

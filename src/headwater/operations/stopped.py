@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from headwater.client.stopped import first_in_line
 from headwater.environment import SYSTEM, Environment
 from headwater.errors import BadData
 from headwater.log.partitioning import partition_of
-from headwater.log.port import Log, Record, TopicPartition
+from headwater.log.port import Log, TopicPartition
 from headwater.log.topology import commands_topic, owners_group
 from headwater.messages.envelope import record_time
 from headwater.operations.groups import GroupLag
@@ -67,9 +68,7 @@ def in_front_of(log: Log, entity: str, entity_id: str, environment: Environment 
 def _look_at(
     log: Log, entity: str, tp: TopicPartition, committed: int | None, environment: Environment
 ) -> FirstInLine | None:
-    begin, end = log.begins([tp])[tp], log.ends([tp])[tp]
-    position = begin if committed is None else max(begin, committed)
-    record = _record_at(log, tp, position) if position < end else None
+    record = first_in_line(log, tp, committed)
     if record is None:
         return None
     waits_s = (environment.now() - record_time(record.timestamp_ms)).total_seconds()
@@ -78,14 +77,3 @@ def _look_at(
     except BadData as error:
         return FirstInLine(owners_group(entity), *tp, record.offset, waits_s, str(error))
     return FirstInLine(owners_group(entity), *tp, record.offset, waits_s, None) if waits_s >= LONG_S else None
-
-
-def _record_at(log: Log, tp: TopicPartition, position: int) -> Record | None:
-    """The first record from a position on; None: there is only a gap, or it does not come soon."""
-    reader = log.reader()
-    try:
-        reader.assign({tp: position})
-        records = reader.read(1, 0.5).records
-    finally:
-        reader.close()
-    return records[0] if records else None
