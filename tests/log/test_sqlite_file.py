@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from headwater.environment import SYSTEM, KeptTelemetry
 from headwater.errors import Misuse, Unavailable
 from headwater.log.port import NewRecord, TopicPartition, TopicSpec, Transaction
 from headwater.log.sqlite import SqliteLog
+from headwater.log.sqlite.alive import token_of
 from headwater.testing.conformance.log.waiting import (
     eventually,
     make_topic,
@@ -121,6 +123,7 @@ import resource, signal, sys
 from headwater.errors import Unavailable
 from headwater.log.port import NewRecord
 from headwater.log.sqlite import SqliteLog
+from headwater.log.sqlite.alive import token_of
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 log = SqliteLog(sys.argv[1])
@@ -299,3 +302,22 @@ def test_a_reader_without_envelopes_brings_keys_values_and_offsets(tmp_path: Pat
     assert [(one.offset, one.key, one.value) for one in found] == [(0, b"k", b"v"), (1, None, None)]
     assert [(tuple(one.headers), one.timestamp_ms) for one in found] == [((), 0)] * 2
     log.close()
+
+
+def test_members_that_join_at_once_have_one_sign_of_life(path: Path) -> None:
+    log = SqliteLog(path)
+    log.create_topics([TopicSpec("t", 1)])
+    together = threading.Barrier(8)
+
+    def join(number: int) -> str:
+        together.wait(30)
+        return log.member(f"g{number}", ["t"], name="m").id
+
+    with ThreadPoolExecutor(8) as pool:
+        ids = list(pool.map(join, range(8)))
+    assert len({token_of(id) for id in ids}) == 1
+    assert len(set(ids)) == 8
+    assert sum(len(group.members) for group in log.groups()) == 8
+    assert len(list(path.parent.glob("*-alive-*"))) == 1
+    log.close()
+    assert not list(path.parent.glob("*-alive-*"))

@@ -16,6 +16,7 @@ from headwater.log.findings import Finding
 from headwater.log.memory import MemoryLog
 from headwater.log.port import Log, NewRecord, TopicSpec
 from headwater.log.sqlite import SqliteLog
+from headwater.log.sqlite.alive import teach
 from headwater.log.sqlite.examining import ROOM_BYTES
 from headwater.log.sqlite.examining import examine as examine_file
 from headwater.log.topology import Topology
@@ -128,6 +129,7 @@ def test_a_file_that_is_damaged(log: SqliteLog, path: Path) -> None:
 def test_a_file_that_is_not_written_safely(log: SqliteLog, path: Path) -> None:
     log.close()
     with closing(sqlite3.connect(path)) as connection:
+        teach(connection, str(path))
         connection.execute("PRAGMA journal_mode = DELETE")
         connection.execute("PRAGMA synchronous = NORMAL")
         found = [one for one in examine_file(connection, str(path), [], [], 0) if one.check == "durability"]

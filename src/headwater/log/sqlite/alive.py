@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import threading
 from typing import IO
 
 from headwater.environment import Environment
@@ -20,36 +21,43 @@ from headwater.errors import Unavailable
 
 
 class Alive:
-    """The sign of life of one handle, with its first member. Not thread-safe.
+    """The sign of life of one handle, with its first member. Thread-safe.
 
     Arguments: path: of the log's file; environment: makes the token.
     """
 
     def __init__(self, path: str, environment: Environment) -> None:
         self._path, self._environment = path, environment
+        self._lock = threading.Lock()
         self._token = ""
         self._file: IO[bytes] | None = None
         self._members = 0
 
     def member_id(self, name: str) -> str:
         """The id of a new member. Raises: Unavailable: the file cannot be made."""
-        if self._file is None:
-            self._token = self._environment.new_id()
-            place = _place(self._path, self._token)
-            try:
-                self._file = open(place, "xb")  # noqa: SIM115 -- it stays open as long as the handle
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise Unavailable(f"{place} cannot be made or locked, beside the log: {error}") from error
-        self._members += 1
-        return f"{name}-{self._token}.{self._members}"
+        with self._lock:
+            if self._file is None:
+                self._file = self._made()
+            self._members += 1
+            return f"{name}-{self._token}.{self._members}"
+
+    def _made(self) -> IO[bytes]:
+        self._token = self._environment.new_id()
+        place = _place(self._path, self._token)
+        try:
+            made = open(place, "xb")  # noqa: SIM115 -- it stays open as long as the handle
+            fcntl.flock(made, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Unavailable(f"{place} cannot be made or locked, beside the log: {error}") from error
+        return made
 
     def close(self) -> None:
         """Once its members have left."""
-        if self._file is not None:
-            remove(self._path, self._token)
-            self._file.close()
-            self._file = None
+        with self._lock:
+            if self._file is not None:
+                remove(self._path, self._token)
+                self._file.close()
+                self._file = None
 
 
 def teach(connection: sqlite3.Connection, path: str) -> None:

@@ -71,7 +71,7 @@ class SqliteLog:
         file = File(fspath(path), patience_s)
         self._id = file.open(environment)
         self._file, self._environment, self._session_timeout_s = file, environment, session_timeout_s
-        self._handed, self._house, self._alive = Handed(), House(), Alive(file.path, environment)
+        self._handed, self._house, self._alive = Handed(), House(), Alive(file.place, environment)
         self._asking, self._connection = threading.Lock(), file.connect()
         self._catalog, self._news = catalog.Catalog(file), News(file)
         self._commits = Commits(file, self._catalog, self._news, environment)

@@ -83,7 +83,7 @@ class SqliteMember:
     def _look_after(
         self, connection: sqlite3.Connection, now_ms: int, *, due: bool
     ) -> tuple[dict[TopicPartition, int], int | None]:
-        buried = membership.bury(connection, self._source.file.path)
+        buried = membership.bury(connection, self._source.file.place)
         owned, change = membership.attend(connection, self._source.catalog, self._presence, now_ms)
         if due:
             alive = [p for p in self._house.presences.values() if p.seen_ms != p.written_ms]

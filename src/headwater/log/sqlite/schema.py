@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 
@@ -69,6 +70,7 @@ class File:
                 f"{_OLDEST_SQLITE[1]} or later: use a newer Python"
             )
         self.path, self.patience_s = path, patience_s
+        self.place = os.path.abspath(path)  # wherever the process goes afterwards
 
     def open(self, environment: Environment) -> str:
         """Makes the file, or checks that it is one of ours. Returns the log's id.
@@ -147,5 +149,5 @@ class File:
                 f"the log {self.path} cannot be opened: look at the path and its permissions ({error})"
             ) from error
         connection.execute(f"PRAGMA busy_timeout = {_READERS_PATIENCE_MS}")
-        alive.teach(connection, self.path)
+        alive.teach(connection, self.place)
         return connection
