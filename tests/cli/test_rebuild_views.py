@@ -203,3 +203,14 @@ class OrderPlaced(OrderEvent):
 
 app = hw.App("shop", events=[OrderEvent], views="old/*.sql", partitions=2)
 """
+
+
+def test_of_a_shared_view_it_is_said_that_nothing_is_compared(shell: Shell, files: None, directory: Path) -> None:
+    statement = SEED.replace("TABLE order_summary AS", "TABLE order_summary WITH (shared = true) AS")
+    (directory / "old" / "order_summary.sql").write_text(statement)
+    with running("old"):
+        for names in ("", "order_summary"):
+            ended = shell(f"views diff {names} --app old:app --on {URL}")
+            assert ended.code == 0
+            assert "order_summary is shared: its processes make the rows of a changed statement" in ended.err
+            assert "is new" not in ended.err

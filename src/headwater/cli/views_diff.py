@@ -52,9 +52,17 @@ class Diffing:
         for name in names:
             if name not in views:
                 raise Misuse(f"the app has no view {name!r} that keeps something; it has {', '.join(views) or 'none'}")
+        for view in [views[name] for name in names or views if views[name].shared]:
+            note(
+                f"{view.name} is shared: its processes make the rows of a changed statement from the log's beginning, "
+                "and have none of before to compare with"
+            )
+        found = [name for name in names or views if not views[name].shared]
+        if not found:
+            return
         with closing(file_of_views(self._project, self._app, self._statements, self._log, SYSTEM)) as file:
             sources = {}
-            for name in names or views:
+            for name in found:
                 standing = file.carry_out(Wish(name, "status", "", ())).standing
                 assert standing is not None, "it answers what it was asked"
                 sources[name] = (standing.shown, standing.sources)
