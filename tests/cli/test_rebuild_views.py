@@ -214,3 +214,17 @@ def test_of_a_shared_view_it_is_said_that_nothing_is_compared(shell: Shell, file
             assert ended.code == 0
             assert "order_summary is shared: its processes make the rows of a changed statement" in ended.err
             assert "is new" not in ended.err
+
+
+def test_a_shared_view_keeps_nobody_from_rebuilding_another_one(shell: Shell, files: None, directory: Path) -> None:
+    statement = SEED.replace("TABLE order_summary AS", "TABLE together WITH (shared = true) AS")
+    for name in ("old", "new"):
+        (directory / name / "together.sql").write_text(statement)
+    with running("old") as shop:
+        receipt = shop.send(PlaceOrder("1", [Decimal(3), Decimal(4)]))
+        caught_up(shop)
+        assert [row["readModel"] for row in shell(f"rebuild {NEW}").rows] == ["order", "order_summary"]
+        assert states(shell(f"rebuild order_summary {NEW}").rows)[-1] == "built"
+        refused = shell(f"rebuild together {NEW}")
+        assert (refused.code, "together is shared" in refused.err) == (2, True)
+        assert shell(f"{ASK} --after {receipt.token}").one["total"] == "7.000000000"

@@ -321,3 +321,21 @@ def test_members_that_join_at_once_have_one_sign_of_life(path: Path) -> None:
     assert len(list(path.parent.glob("*-alive-*"))) == 1
     log.close()
     assert not list(path.parent.glob("*-alive-*"))
+
+
+def test_a_log_is_where_it_was_opened_wherever_the_process_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    monkeypatch.chdir(tmp_path)
+    log = SqliteLog("log.db")
+    log.create_topics([TopicSpec("t", 1)])
+    monkeypatch.chdir(there)
+    member = log.member("g", ["t"], name="m")
+    assert member.read(10, 0).assigned == [TopicPartition("t", 0)]
+    log.append([NewRecord("t", 0, b"k", b"1")])
+    member.start({TopicPartition("t", 0): 0})
+    assert [record.value for record in member.read(10, 5).records] == [b"1"]
+    log.close()
+    assert list(there.iterdir()) == []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import json
+import os
 import random
 import signal
 import subprocess
@@ -14,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from headwater.errors import Misuse, Unavailable
 from headwater.log.port import Record, TopicPartition, TopicSpec
 from headwater.log.sqlite import SqliteLog
 from headwater.testing.conformance.log.waiting import attempts, numbers, of, read_topic
@@ -197,6 +201,60 @@ def test_a_sign_of_life_that_was_deleted_says_nothing(path: str, children: Child
     [group] = log.groups(["g"])
     assert list(group.members.values()) == [[TopicPartition("commands", 0)]]
     log.close()
+
+
+def test_a_killed_process_is_missed_by_whatever_name_it_knew_the_file(path: str, children: Children) -> None:
+    link = Path(path).with_name("link.db")
+    log = SqliteLog(path, session_timeout_s=600.0)
+    log.create_topics([TopicSpec("commands", 1), TopicSpec("events", 1)])
+    link.symlink_to(path)
+    owner = children.start("own", link, "commands", "events", "g", 600)
+    assert read_line(owner) == "owns"
+    owner.kill()
+    owner.wait()
+    assert [group for group in log.groups(["g"]) if group.members] == []
+    log.close()
+
+
+def test_a_sign_of_life_that_may_not_be_removed_stops_nobody(
+    path: str, children: Children, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another user's in a directory like /tmp, where only its owner may."""
+    log = SqliteLog(path, session_timeout_s=600.0)
+    log.create_topics([TopicSpec("commands", 1), TopicSpec("events", 1)])
+    owner = children.start("own", path, "commands", "events", "g", 600)
+    assert read_line(owner) == "owns"
+    owner.kill()
+    owner.wait()
+
+    def refused(place: str) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", place)
+
+    monkeypatch.setattr(os, "unlink", refused)
+    successor = log.member("g", ["commands"], name="successor")
+    assert successor.read(10, 0).assigned == [TopicPartition("commands", 0)]
+    log.close()
+
+
+def test_a_member_lives_longer_than_the_handle_that_made_it(path: str) -> None:
+    log = SqliteLog(path, session_timeout_s=600.0)
+    log.create_topics([TopicSpec("commands", 1)])
+    dropped = SqliteLog(path, session_timeout_s=600.0)
+    member = dropped.member("g", ["commands"], name="m")
+    del dropped
+    gc.collect()
+    [group] = log.groups(["g"])
+    assert list(group.members) == [member.id]
+    log.close()
+
+
+def test_a_closed_handle_leaves_no_sign_of_life(path: str) -> None:
+    log = SqliteLog(path)
+    log.create_topics([TopicSpec("commands", 1)])
+    log.close()
+    with pytest.raises((Misuse, Unavailable)):
+        log.member("g", ["commands"], name="m")
+    assert signs_of_life(path) == []
 
 
 def signs_of_life(path: str) -> list[Path]:

@@ -57,6 +57,7 @@ def refusal(binder: Binder, sql: str) -> BadStatement:
         ("SELECT string_agg(reason, ',') AS m FROM order-events", "string_agg", "there are: SUM, COUNT"),
         ("SELECT SUM(DISTINCT total) AS m FROM order-events", "SUM", "COUNT(DISTINCT x) only"),
         ("SELECT orderId, now() AS t FROM order-events", "now", "_time or _recorded"),
+        ("SELECT orderId, age(_time) AS t FROM order-events", "age", "_time or _recorded"),
         ("SELECT orderId, current_date AS t FROM order-events", "current_date", "_time or _recorded"),
         ("SELECT orderId, random() AS t FROM order-events", "random", "cannot be in a view"),
         ("SELECT orderId FROM order-events ORDER BY orderId", "ORDER BY", "ORDER BY where it is read"),

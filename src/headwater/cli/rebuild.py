@@ -86,7 +86,7 @@ def command(
     """
     project = Project(app, on, store, verb="rebuild")
     action = _action(actions, name, project)
-    with _rebuildings(project, metrics_port) as rebuildings:
+    with _rebuildings(project, metrics_port, name) as rebuildings:
         if name is None:
             rows = [status_row(one.status()) for one in dict.fromkeys(rebuildings.values())]
             show_rows(form, STATUS_COLUMNS, rows, empty="no read models")
@@ -112,8 +112,11 @@ def _action(actions: dict[str, bool], name: str | None, project: Project) -> str
 
 
 @contextmanager
-def _rebuildings(project: Project, metrics: str | None) -> Iterator[dict[str, Rebuilding | ViewRebuilding]]:
-    """By the names of read models and of their tables. Arguments: metrics: where their progress is served."""
+def _rebuildings(
+    project: Project, metrics: str | None, asked: str | None
+) -> Iterator[dict[str, Rebuilding | ViewRebuilding]]:
+    """By the names of read models and of their tables. Arguments: metrics: where their progress is served; asked: the
+    only one that is wanted, if it is one. Raises: Misuse: that cannot be rebuilt."""
     from headwater.cli.asking import store_of
     from headwater.operations.rebuild import Rebuilding
     from headwater.operations.rebuild_state import this_process
@@ -141,7 +144,7 @@ def _rebuildings(project: Project, metrics: str | None) -> Iterator[dict[str, Re
             from headwater.operations.rebuild_views import ViewRebuilding
 
             file = opened.enter_context(closing(file_of_views(project, app, statements, log, environment)))
-            for view in statements.kept:
+            for view in [view for view in statements.kept if not view.shared or view.name == asked]:
                 found[view.name] = ViewRebuilding(app.name, view, statements, file, environment)
         yield found
 

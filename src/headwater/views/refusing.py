@@ -74,6 +74,9 @@ def refuse_functions(statement: Statement, binder: Binder) -> None:
             raise statement.text.error(f"{name} cannot be maintained by changes; there are: {AGGREGATES}", start)
         if binder.changes_by_itself(word):
             raise statement.text.error(f"{name} cannot be in a view: {ONLY_NOW}", start)
+    for call in statement.query.find_all(exp.Anonymous):
+        if call.name.lower() == "age" and len(call.expressions) == 1:  # it counts from today
+            raise statement.error(f"{call.sql('duckdb')} cannot be in a view: {ONLY_NOW}", call)
     for node in statement.query.find_all(
         exp.CurrentDate, exp.CurrentTimestamp, exp.CurrentTime, exp.Localtime, exp.Localtimestamp
     ):

@@ -14,6 +14,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+from contextlib import suppress
 from typing import IO
 
 from headwater.environment import Environment
@@ -31,12 +32,13 @@ class Alive:
         self._lock = threading.Lock()
         self._token = ""
         self._file: IO[bytes] | None = None
+        self._closed = False
         self._members = 0
 
     def member_id(self, name: str) -> str:
         """The id of a new member. Raises: Unavailable: the file cannot be made."""
         with self._lock:
-            if self._file is None:
+            if self._file is None and not self._closed:
                 self._file = self._made()
             self._members += 1
             return f"{name}-{self._token}.{self._members}"
@@ -54,6 +56,7 @@ class Alive:
     def close(self) -> None:
         """Once its members have left."""
         with self._lock:
+            self._closed = True
             if self._file is not None:
                 remove(self._path, self._token)
                 self._file.close()
@@ -90,11 +93,10 @@ def token_of(member: str) -> str | None:
 
 
 def remove(path: str, token: str) -> None:
-    """Takes the file of a handle away that has no members any more."""
-    try:
+    """Takes the file of a handle away that has no members any more; one that may not be taken away stays there: it says
+    nothing about anybody."""
+    with suppress(OSError):
         os.unlink(_place(path, token))
-    except FileNotFoundError:
-        return
 
 
 def _place(path: str, token: str) -> str:

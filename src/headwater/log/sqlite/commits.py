@@ -47,7 +47,7 @@ class Commits:
         self._turns = Turns(self._carry_out, f"the log {file.path}")
         self._leases = Leases(self._connection)
         self._retention = Retention(catalog, environment)
-        self._wal = WriteAheadLog(file.path, environment)
+        self._wal = WriteAheadLog(file.place, environment)
         self._nexts: dict[int, int] = {}
         self._positions: dict[tuple[str, int], int] = {}
         self._version = -1

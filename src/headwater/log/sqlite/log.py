@@ -71,7 +71,7 @@ class SqliteLog:
         file = File(fspath(path), patience_s)
         self._id = file.open(environment)
         self._file, self._environment, self._session_timeout_s = file, environment, session_timeout_s
-        self._handed, self._house, self._alive = Handed(), House(), Alive(file.place, environment)
+        self._handed, self._house = Handed(), House(Alive(file.place, environment))
         self._asking, self._connection = threading.Lock(), file.connect()
         self._catalog, self._news = catalog.Catalog(file), News(file)
         self._commits = Commits(file, self._catalog, self._news, environment)
@@ -157,7 +157,9 @@ class SqliteLog:
             raise Misuse(f"a member of group {group} needs topics to read")
         for topic in topics:
             self._catalog.find(topic)
-        presence = Presence(self._alive.member_id(name), group, tuple(topics), int(self._session_timeout_s * 1000))
+        presence = Presence(
+            self._house.alive.member_id(name), group, tuple(topics), int(self._session_timeout_s * 1000)
+        )
         member = SqliteMember(self._source, self._commits, self._house, presence, lean=lean)
         self._open.add(member)
         return member
@@ -234,7 +236,7 @@ class SqliteLog:
         self._closed = True
         for reading in list(self._open):
             reading.close()
-        self._alive.close()
+        self._house.alive.close()
         self._commits.close()
         self._news.close()
         self._catalog.close()

@@ -8,16 +8,21 @@ import time
 from headwater.errors import Misuse
 from headwater.log.port import Batch, Fence, Positions, TopicPartition
 from headwater.log.sqlite import membership
+from headwater.log.sqlite.alive import Alive
 from headwater.log.sqlite.commits import Commits
 from headwater.log.sqlite.membership import Ownership, Presence
 from headwater.log.sqlite.reading import Reading, Source
 
 
 class House:
-    """The members of one handle: a heartbeat of one is a heartbeat of all that read, in one commit."""
+    """The members of one handle: a heartbeat of one is a heartbeat of all that read, in one commit.
 
-    def __init__(self) -> None:
+    Arguments: alive: their sign of life, which is there as long as one of them.
+    """
+
+    def __init__(self, alive: Alive) -> None:
         self.presences: dict[str, Presence] = {}
+        self.alive = alive
 
 
 class SqliteMember:

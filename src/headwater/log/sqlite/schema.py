@@ -70,7 +70,7 @@ class File:
                 f"{_OLDEST_SQLITE[1]} or later: use a newer Python"
             )
         self.path, self.patience_s = path, patience_s
-        self.place = os.path.abspath(path)  # wherever the process goes afterwards
+        self.place = os.path.realpath(path)  # by whatever name, wherever the process goes afterwards
 
     def open(self, environment: Environment) -> str:
         """Makes the file, or checks that it is one of ours. Returns the log's id.
@@ -142,7 +142,7 @@ class File:
     def _connect(self) -> sqlite3.Connection:
         try:
             connection = sqlite3.connect(
-                self.path, isolation_level=None, check_same_thread=False, cached_statements=256
+                self.place, isolation_level=None, check_same_thread=False, cached_statements=256
             )
         except sqlite3.OperationalError as error:
             raise Unavailable(
