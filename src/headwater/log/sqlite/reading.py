@@ -6,7 +6,7 @@ that has much to read is given values first, and the rest when it asks for it (s
 
 Nothing is read by another thread while a batch is worked on: the binding of SQLite gives Python's lock away at each row
 and takes it again. Where the rows of a read model are in a SQLite file too, two threads hand the lock to and fro, and
-all of it took nearly twice as long.
+all of it takes longer than one after the other.
 """
 
 from __future__ import annotations
