@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -107,6 +107,44 @@ def test_one_is_edited_and_another_is_discarded(shell: Shell, project: Path, sho
     assert (discard["reason"], discard["id"]) == ("it was a test", second)
 
 
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        (lambda value: value[:-1], "is no event of account-events: "),
+        (lambda value: value.replace("Deposited", "Depositted"), "no class here has the wire name 'Depositted'"),
+        (lambda value: value.replace('"13"', '"much"'), "is no event of account-events: "),
+    ],
+)
+def test_a_value_that_no_retry_could_read_is_refused_before_it_takes_the_place_of_another(
+    shell: Shell, project: Path, shop: Shop, made: Callable[[str], str], why: str
+) -> None:
+    first, _ = (letter["id"] for letter in shell("deadletters list --each").rows)
+    value = shell("deadletters show", first).one["value"]
+    (project / "value.json").write_text(made(value))
+    refused = shell("deadletters retry --value value.json --yes", first)
+    assert (refused.code, why in refused.error) == (2, True), refused.error
+    assert "nothing was retried, and the dead letter has its own value still" in refused.error
+    assert refused.next == f"hw deadletters show {first}"
+    assert shell("deadletters show", first).one["value"] == value
+    assert shell("deadletters audit").out == ""
+
+
+def test_an_edit_may_make_another_event_of_it(shell: Shell, project: Path, shop: Shop) -> None:
+    first, _ = (letter["id"] for letter in shell("deadletters list --each").rows)
+    value = shell("deadletters show", first).one["value"]
+    (project / "value.json").write_text(value.replace("Deposited", "Withdrawn"))
+    assert shell("deadletters retry --value value.json --yes", first).one["result"] == "retried after an edit"
+
+
+def test_an_edit_that_fails_again_has_its_original_in_the_audit(shell: Shell, project: Path, shop: Shop) -> None:
+    first, _ = (letter["id"] for letter in shell("deadletters list --each").rows)
+    value = shell("deadletters show", first).one["value"]
+    (project / "value.json").write_text(value.replace('"13"', '"13.0"'))
+    assert shell("deadletters retry --value value.json --yes", first).code == 4
+    step = shell("deadletters audit").one
+    assert (step["step"], step["valueBefore"]) == ("failed again", value)
+
+
 def test_without_an_owner_it_stays_asked_for_and_is_done_later(shell: Shell, project: Path) -> None:
     (project / "bankapp.py").write_text(FAILING)
     with an_app(project).run("sqlite:///bank.db") as shop:
@@ -163,6 +201,9 @@ def test_dead_letters_of_a_process_are_worked_off_as_well(shell: Shell, project:
         eventually(lambda: [row["waiting"] for row in shell(f"deadletters list {where}").rows] == [1])
         group = shell(f"deadletters list {where}").one
         assert (group["reader"], group["handler"], group["error"]) == ("billing", "Billing.placed", "ValueError")
+        (project / "value.json").write_text('{"eventType":"OrderPlaced"}')
+        refused = shell(f"deadletters retry --value value.json --reader billing --yes {where}")
+        assert (refused.code, "is no event of order-events" in refused.error) == (2, True), refused.error
         (project / "mended").touch()
         assert shell(f"deadletters retry --all --yes {where}").one["result"] == "retried"
         eventually(lambda: (found := shop.find(Invoice, "1")) is not None and found.amounts == [7, 8])

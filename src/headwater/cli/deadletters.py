@@ -106,7 +106,7 @@ def retry(ctx: click.Context, choice: Choice, value: Path | None, edit: bool, ma
     project = where.project("retry")
     with deadletters_of(project) as desk:
         letters = chosen(desk, choice, manner.everything, "retry")
-        work(ctx, project, desk, letters, "retry", manner, where.form, value=edited(letters, value, edit))
+        work(ctx, project, desk, letters, "retry", manner, where.form, value=edited(project, letters, value, edit))
 
 
 @command.command("discard")

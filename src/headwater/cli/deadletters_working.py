@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,19 +71,34 @@ def chosen(desk: DeadLetters, choice: Choice, everything: bool, verb: str) -> li
     return desk.letters(selection_of(choice))
 
 
-def edited(letters: list[Letter], value: Path | None, edit: bool) -> bytes | None:
-    """The value in place of a letter's own. Raises: Misuse: of several, of no text, or a file that cannot be read."""
+def edited(project: Project, letters: list[Letter], value: Path | None, edit: bool) -> bytes | None:
+    """The value in place of a letter's own. Raises: Misuse: of several, of no text, a file that cannot be read, or a
+    value that no retry could read."""
     if value is None and not edit:
         return None
     if len(letters) != 1 or (value is not None and edit):
         raise Misuse("--value and --edit are for one dead letter, and not both")
-    if value is not None:
-        try:
-            return sys.stdin.buffer.read() if str(value) == "-" else value.read_bytes()
-        except OSError as error:
-            raise Misuse(f"{value} cannot be read: {error.strerror or error}") from error
+
+    from headwater.operations.deadletters_editing import refuse_unreadable
+
+    [letter] = letters
+    after = _from_editor(letter) if value is None else _from_file(value)
+    app = project.load()
+    with then(Misuse, f"hw deadletters show {shlex.quote(letter.id)}{project.flags}"):
+        refuse_unreadable(letter.row, after, app.known_events(), app.codecs)
+    return after
+
+
+def _from_file(value: Path) -> bytes:
     try:
-        before = (letters[0].row.value or b"").decode()
+        return sys.stdin.buffer.read() if str(value) == "-" else value.read_bytes()
+    except OSError as error:
+        raise Misuse(f"{value} cannot be read: {error.strerror or error}") from error
+
+
+def _from_editor(letter: Letter) -> bytes:
+    try:
+        before = (letter.row.value or b"").decode()
     except UnicodeDecodeError as error:
         raise Misuse(f"the value is no text ({error}): write the corrected one to a file, --value FILE") from error
     after = click.edit(before, extension=".json", require_save=True)
