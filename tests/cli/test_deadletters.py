@@ -65,6 +65,15 @@ def test_what_went_wrong_is_grouped_and_shown(shell: Shell, shop: Shop) -> None:
     assert (unknown.code, unknown.next) == (2, "hw deadletters list --each")
 
 
+def test_what_is_chosen_by_several_names_is_what_has_one_of_them(shell: Shell, shop: Shop) -> None:
+    assert {one["key"] for one in shell("deadletters list --each --key 1 --key 2").rows} == {"1", "2"}
+    assert shell("deadletters list --error ValueError --error KeyError --key 2").one["letters"] == 1
+    assert shell("deadletters list --reader balance --handler no --handler neither").out == ""
+    for verb in ("retry", "discard --reason x"):
+        asked = shell(f"deadletters {verb} --key 1 --key 2 --key 3")
+        assert "2 dead letters, and behind that 1 record" in asked.error
+
+
 def test_a_read_after_what_is_held_is_told_at_once(shell: Shell, project: Path, shop: Shop) -> None:
     receipt = shop.send(Deposit("1", Decimal(2)))
     words = (

@@ -308,8 +308,8 @@ def test_letters_are_grouped_by_what_went_wrong(failed: Reading) -> None:
     assert bug.first is not None
     assert bytes_.last is not None
     assert bug.first <= bytes_.last
-    assert [letter.row.key for letter in letters(failed, error="BadData")] == [b"x", b"y"]
-    assert [letter.row.key for letter in letters(failed, key="b")] == [b"b"]
+    assert [letter.row.key for letter in letters(failed, errors=["BadData"])] == [b"x", b"y"]
+    assert [letter.row.key for letter in letters(failed, keys=["b"])] == [b"b"]
     with pytest.raises(hw.Misuse, match="no dead letter test-journal-v1/trade-events/0/77"):
         letters(failed, ids=["test-journal-v1/trade-events/0/77"])
 

@@ -35,10 +35,10 @@ class Choice:
     """Which of them: as `operations.deadletters.Selection`, which is imported when it is needed."""
 
     ids: tuple[str, ...] = ()
-    reader: str | None = None
-    handler: str | None = None
-    error: str | None = None
-    key: str | None = None
+    readers: tuple[str, ...] = ()
+    handlers: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
 
     @property
     def narrow(self) -> bool:
@@ -76,6 +76,12 @@ def as_one(name: str, struct: type[Any], options: Sequence[Option]) -> Option:
     return decorate
 
 
+def _any_of(flag: str, metavar: str, help: str) -> Option:
+    """An option that chooses more with each time that it is given."""
+    name = f"{flag.removeprefix('--')}s"
+    return click.option(flag, name, multiple=True, metavar=metavar, help=f"{help} May be given often.")
+
+
 where_option = as_one("where", Where, [app_option, on_option, store_option, output_option])
 
 choice_option = as_one(
@@ -83,10 +89,10 @@ choice_option = as_one(
     Choice,
     [
         click.argument("ids", nargs=-1, metavar="[ID]..."),
-        click.option("--reader", metavar="NAME", help="Those of one read model, or of one reader of a process."),
-        click.option("--handler", metavar="NAME", help="Those of one handler, as `list` names it."),
-        click.option("--error", metavar="NAME", help="Those of one error, as `list` names it."),
-        click.option("--key", metavar="KEY", help="Those of one entity."),
+        _any_of("--reader", "NAME", "Those of a read model, or of a reader of a process."),
+        _any_of("--handler", "NAME", "Those of a handler, as `list` names it."),
+        _any_of("--error", "NAME", "Those of an error, as `list` names it."),
+        _any_of("--key", "KEY", "Those of an entity."),
     ],
 )
 

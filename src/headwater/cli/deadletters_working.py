@@ -61,7 +61,7 @@ def deadletters_of(project: Project) -> Iterator[DeadLetters]:
 def selection_of(choice: Choice) -> Selection:
     from headwater.operations.deadletters import Selection
 
-    return Selection(choice.ids, choice.reader, choice.handler, choice.error, choice.key)
+    return Selection(choice.ids, choice.readers, choice.handlers, choice.errors, choice.keys)
 
 
 def chosen(desk: DeadLetters, choice: Choice, everything: bool, verb: str) -> list[Letter]:

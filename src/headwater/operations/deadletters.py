@@ -56,23 +56,24 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which dead letters are meant; None: whatever it is. Arguments: ids: of letters (none: all); reader, handler,
-    error, key: of the letters."""
+    """Which dead letters are meant: those with one of each; of what is empty, whatever it is.
+
+    Arguments: ids, readers, handlers, errors, keys: of the letters."""
 
     ids: Collection[str] = ()
-    reader: str | None = None
-    handler: str | None = None
-    error: str | None = None
-    key: str | None = None
+    readers: Collection[str] = ()
+    handlers: Collection[str] = ()
+    errors: Collection[str] = ()
+    keys: Collection[str] = ()
 
     def has(self, letter: Letter) -> bool:
         row = letter.row
         return (
             (not self.ids or letter.id in self.ids)
-            and self.reader in (None, letter.reader)
-            and self.handler in (None, row.handler)
-            and self.error in (None, row.error)
-            and (self.key is None or self.key.encode() == row.key)
+            and (not self.readers or letter.reader in self.readers)
+            and (not self.handlers or row.handler in self.handlers)
+            and (not self.errors or row.error in self.errors)
+            and (not self.keys or row.key in [key.encode() for key in self.keys])
         )
 
 
