@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from headwater.client.shop import Shop
+from headwater.testing.waiting import eventually
 from tests.bank import Deposit, Open
 from tests.cli.conftest import Shell, an_app, caught_up
 
@@ -57,3 +58,20 @@ def test_a_views_dead_letters_are_listed_edited_and_discarded(shell: Shell, proj
     gone = shell("deadletters list")
     assert (gone.code, gone.out) == (0, "")
     assert "without those of views: no process on this machine has the views" in gone.err
+
+
+@pytest.mark.slow
+def test_a_views_dead_letters_are_listed_where_no_read_model_was_ever_run(shell: Shell, project: Path) -> None:
+    (project / "bankapp.py").write_text(APP)
+    (project / "balances.sql").write_text(VIEW)
+    with an_app(project).run("sqlite:///bank.db", only=["commands", "views"]) as shop:
+        shop.send(Open("1", "ann"))
+        shop.send(Deposit("1", Decimal("0.12345678901")))
+        eventually(lambda: [one["reader"] for one in shell("deadletters list").rows] == ["balances"])
+        assert shell("deadletters audit").out == ""
+        refused = shell("deadletters show nothing/like/it/1")
+        assert (refused.code, "there is no dead letter" in refused.error) == (2, True)
+        assert shell("deadletters discard --all --yes --reason", "too fine").one["result"] == "discarded"
+        assert [step["step"] for step in shell("deadletters audit").rows] == ["discarded"]
+    nothing = shell("deadletters list --output table")
+    assert (nothing.code, nothing.out) == (0, "no dead letters\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from headwater.environment import Environment
 from headwater.errors import Unavailable
@@ -13,12 +13,15 @@ from headwater.failures.held import Asked, Audit, HeldRecord, tables_of
 from headwater.log.port import Log
 from headwater.projections.waiting import health
 from headwater.readers.held_records import Looking
-from headwater.stores.port import RunnerNote, Store
+from headwater.stores.port import RunnerNote, Store, TableSchema
+from headwater.stores.switching import SwitchingStore
 
 if TYPE_CHECKING:
     from headwater.client.shared_views import SharedLetters
     from headwater.client.views import Views
     from headwater.views.letters import FarLetters, Letters
+
+R = TypeVar("R")
 
 
 class Place(Protocol):
@@ -45,16 +48,16 @@ class Place(Protocol):
 
 
 class InStore:
-    """Of a read model. Arguments: store; group: of its runner."""
+    """Of a read model. One that no process has run yet has none. Arguments: store; group: of its runner."""
 
     def __init__(self, store: Store, group: str, environment: Environment) -> None:
         self._store, self.group, self._environment, self._tables = store, group, environment, tables_of(group)
 
     def held(self) -> list[HeldRecord]:
-        return self._store.rows(self._tables.held)
+        return self._rows(self._tables.held)
 
     def audit(self) -> list[Audit]:
-        return self._store.rows(self._tables.audit)
+        return self._rows(self._tables.audit)
 
     def line(self, asked: Asked) -> Audit | None:
         return self._store.row(self._tables.audit, (asked.id,))
@@ -65,6 +68,12 @@ class InStore:
 
     def alive(self) -> str:
         return alive(self._store.notes(self.group), self._environment)
+
+    def _rows(self, table: TableSchema[R]) -> list[R]:
+        store = self._store
+        if isinstance(store, SwitchingStore) and store.shown(table.name) is None:
+            return []
+        return store.rows(table)
 
 
 class OfView:
