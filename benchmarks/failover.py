@@ -170,7 +170,7 @@ def answered(shop: hw.Shop, command: Deposit) -> int:
     while True:
         try:
             return shop.send(command, command_id=command_id, timeout_s=PATIENCE_S).version
-        except hw.Unavailable as error:
+        except (hw.Unavailable, hw.Unknown) as error:
             print(f"  sent again: {error}", file=sys.stderr, flush=True)
 
 

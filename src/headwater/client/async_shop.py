@@ -228,7 +228,7 @@ class AsyncShop:
                 await asyncio.wait((settled,), timeout=share)
                 waited += share
                 if not settled.done() and waited < timeout_s:
-                    await asyncio.to_thread(self._desk.look_after, parcel)
+                    await asyncio.to_thread(self._desk.look_after, parcel, waited)
         finally:
             self._desk.give_up(pending, timeout_s)  # whoever was cancelled waits no longer either
         return self._desk.finish(pending, timeout_s)

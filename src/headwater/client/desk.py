@@ -133,7 +133,7 @@ class Desk:
 
     def outcome(self, pending: Pending, waited_s: float) -> Reply | HeadwaterError:
         """The reply of a pending that was waited for, or what the command was answered with instead: Unknown where
-        there is no answer, Unavailable when its owner is gone."""
+        there is no answer."""
         self.give_up(pending, waited_s)
         outcome = pending.outcome()
         if not isinstance(outcome, HeadwaterError):
@@ -151,17 +151,18 @@ class Desk:
         if entity not in self._owners:
             self._post.check_owner(entity)
 
-    def look_after(self, parcel: Parcel) -> None:
-        """Of one that has been without an answer for long. A question is answered with why there will be none, if
-        that is known. Raises: Unavailable: nobody owns the entity type."""
-        self.check_owner(parcel.entity)
+    def look_after(self, parcel: Parcel, waited_s: float) -> None:
+        """Of one that has been without an answer for long: where none is to be expected soon, it is answered with why.
+        A question, which changes nothing, with Unavailable. A command with Unknown: it is on its way to the log, or
+        there, and the next owner carries it out."""
+        pending, why = parcel.pending, self._why_unanswered(parcel)
+        if why is None:
+            return
+        self._post.forget(pending)
         if isinstance(parcel.sending.command, Get):
-            entity, partition = parcel.entity, parcel.arrived.partition
-            why = self._stopped_here(entity, partition)
-            why = why or why_stopped(self.log, entity, partition, self.topology.partitions(entity))
-            if why is not None:
-                self._post.forget(parcel.pending)
-                parcel.pending.settle(Unavailable(why))
+            pending.settle(Unavailable(why))
+        else:
+            pending.settle(Unknown(pending.command_id, waited_s, why))
 
     def close(self) -> None:
         """Sends no more. Who still waits is answered with Unavailable."""
@@ -242,6 +243,18 @@ class Desk:
         return self.pack(Sending(Append(events=raws), **rest), target=(behaviour.entity, entity_id))
 
     # --- inside
+
+    def _why_unanswered(self, parcel: Parcel) -> str | None:
+        """Nobody owns the entity type, or the log cannot be asked who does; or a question's partition is stopped."""
+        entity, partition = parcel.entity, parcel.arrived.partition
+        try:
+            self.check_owner(entity)
+            if not isinstance(parcel.sending.command, Get):
+                return None
+            why = self._stopped_here(entity, partition)
+            return why or why_stopped(self.log, entity, partition, self.topology.partitions(entity))
+        except HeadwaterError as error:
+            return str(error)
 
     def _stopped_here(self, entity: str, partition: int) -> str | None:
         """Why an owner in this process does not go on with a partition that it has."""

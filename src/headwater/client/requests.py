@@ -39,8 +39,7 @@ def finish(desk: Desk, parcel: Parcel, timeout_s: float) -> Reply:
 
 
 def wait(desk: Desk, parcel: Parcel, timeout_s: float) -> None:
-    """Until a parcel that is under way is answered or the time is up. Raises: Unavailable: nobody owns the entity type
-    any more."""
+    """Until a parcel that is under way is answered or the time is up, or nobody owns the entity type any more."""
     waited = 0.0
     pending = parcel.pending
     while pending.result is None and waited < timeout_s:
@@ -48,7 +47,7 @@ def wait(desk: Desk, parcel: Parcel, timeout_s: float) -> None:
         pending.wait(share)
         waited += share
         if pending.result is None and waited < timeout_s:
-            desk.look_after(parcel)
+            desk.look_after(parcel, waited)
 
 
 def sending_many(desk: Desk, commands: Iterable[Command | Sending | Appending], in_flight: int) -> Iterator[Parcel]:

@@ -50,7 +50,8 @@ class Shop:
         one); expected_version: refuse unless the entity is there; time: when it happened, aware (None: now);
         actor: who asks, such as "user:ann"; timeout_s: seconds to wait for the answer.
         Raises: Rejected (the subclass that the aggregate raised), Conflict, Failed, Misuse; Unknown: no answer
-        in time, it may still be carried out; Unavailable: nobody owns the entity type.
+        in time, or its owner was lost before there was one: it may still be carried out; Unavailable: nobody owns the
+        entity type, and nothing was written.
         """
         desk = self._desk
         parcel = desk.pack(Sending(command, command_id, expected_version, time, actor))
@@ -69,11 +70,7 @@ class Shop:
         """
         desk = self._desk
         for parcel in sending_many(desk, commands, in_flight):
-            try:
-                wait(desk, parcel, timeout_s)
-            except HeadwaterError as error:
-                yield error
-                continue
+            wait(desk, parcel, timeout_s)
             outcome = desk.outcome(parcel.pending, timeout_s)
             yield outcome if isinstance(outcome, HeadwaterError) else receipt_of(outcome, desk.log.id)
 
