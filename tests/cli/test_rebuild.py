@@ -89,6 +89,18 @@ def test_built_compared_switched_rolled_back_and_dropped(shell: Shell, stopped: 
     assert shell(f"rebuild balance --status {DOUBLED}").one["beside"] is None
 
 
+def test_there_is_no_way_back_to_rows_that_were_never_there(shell: Shell, stopped: None) -> None:
+    shell("reset --group bank-balance-v1 --all-topics --to-earliest --execute")
+    shell("rebuild balance")
+    assert shell("rebuild balance --switch --yes").rows[-1]["next"] == "hw rebuild balance --drop"
+    words = "queries found no rows of balance before the switch: there is nothing to go back to"
+    check(shell, Mistake("rebuild balance --rollback --yes", words, USAGE, "hw rebuild balance --status"))
+    status = shell("rebuild balance --status").one
+    assert (status["beside"], status["failure"], status["shown"]) == ("switched", None, 1), "as it was"
+    assert shell("rebuild balance --drop --yes").one["state"] == "dropped"
+    assert balances(shell) == ["5", "5", "5"]
+
+
 def test_rows_are_not_given_to_processes_of_other_code(shell: Shell, filled: Shop) -> None:
     shell(f"rebuild balance {DOUBLED}")
     told = rf"maintained by processes of other code than yours \({socket.gethostname()}, process {os.getpid()}\)"

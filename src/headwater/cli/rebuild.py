@@ -228,7 +228,8 @@ class Verb:
             self._ask("--switch", f"Let queries find the new rows of {self._name}?")
             with progress_shown(self._name, self._form) as tell:
                 self._rebuilding.switch(tell)
-        self._end("switched", self.command("--rollback"))
+        before = any(version is not None for version in status.shown.values())
+        self._end("switched", self.command("--rollback" if before else "--drop"))
         return 0
 
     def rollback(self) -> int:

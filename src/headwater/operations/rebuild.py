@@ -173,11 +173,12 @@ class Rebuilding:
         """Lets queries find again what they found before the switch. Rows of the same version go on with the events
         that came meanwhile; another version must have been maintained by its own processes.
 
-        Raises: Misuse: nothing was switched. Unavailable: the other version is not as far.
+        Raises: Misuse: nothing was switched, or queries found no rows before. Unavailable: the other version is not as
+        far.
         """
         model = self._model
         names = {table.name: table.version for table in model.tables}
-        with self._lease.held(lambda row: _expect(row, "switched", self._model.title)) as row:
+        with self._lease.held(lambda row: _expect_earlier(row, self._model.title)) as row:
             earlier = {name: one.version for name, one in row.before.items()}
             if earlier == names:
                 self._exchange(names, {}, "built", tell)
@@ -255,6 +256,14 @@ def _expect(row: Rebuild | None, phase: Phase, title: str) -> Rebuild:
     if row.phase == "switched":
         raise NotNow(f"queries find the new rows of {title} already", "status")
     raise NotNow(f"the new rows of {title} are not all made yet", "build")
+
+
+def _expect_earlier(row: Rebuild | None, title: str) -> Rebuild:
+    """Rows of before a switch."""
+    row = _expect(row, "switched", title)
+    if not row.before:
+        raise NotNow(f"queries found no rows of {title} before the switch: there is nothing to go back to", "status")
+    return row
 
 
 def told(letter: HeldRecord) -> str:
