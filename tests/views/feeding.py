@@ -16,7 +16,7 @@ from headwater.failures.policy import DEFAULT, FailurePolicy
 from headwater.log.port import Log, Record, TopicPartition
 from headwater.projections.applying import Applying
 from headwater.testing.conformance.log.waiting import settled_ends
-from headwater.views import decoding, merging
+from headwater.views import merging
 from headwater.views.asking import answer
 from headwater.views.file import MEMORY, ViewFile
 from headwater.views.maintaining import ViewWork
@@ -114,6 +114,5 @@ def wait_until_visible(log: Log, *topics: str) -> None:
 
 
 def small_merges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small tables are merged, too, and a batch is small for the codec only up to a few records."""
+    """Small tables are merged, too."""
     monkeypatch.setattr(merging, "MERGE_ROWS", 6)
-    monkeypatch.setattr(decoding, "FEW", 3)

@@ -22,10 +22,8 @@ from tests.views.orders import Item, OrderCancelled, OrderEvent, OrderPlaced, ap
 HEAD = '{"eventType":"OrderPlaced","eventVersion":1,'
 
 
-@pytest.fixture(params=["few", "many"])
-def fed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fed]:
-    """A batch of few records takes another way than one of many."""
-    monkeypatch.setattr(decoding, "FEW", 1_000_000 if request.param == "few" else 0)
+@pytest.fixture
+def fed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fed]:
     monkeypatch.setattr(decoding, "AT_ONCE", 3)
     with closing(Fed(seed_plan())) as fed:
         yield fed

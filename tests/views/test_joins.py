@@ -26,7 +26,7 @@ from headwater.log.memory import MemoryLog
 from headwater.log.port import NewRecord, Record, StoredRecord, TopicSpec
 from headwater.schemas.topics import PLAIN
 from headwater.testing.conformance.log.waiting import eventually
-from headwater.views import decoding, merging, state
+from headwater.views import merging, state
 from headwater.views.file import MEMORY, ViewFile
 from headwater.views.kept import Compiled
 from headwater.views.moments import Moment
@@ -527,5 +527,5 @@ def test_joins_with_many_seeds(name: str, tmp_path: Path) -> None:
 
 
 if __name__ == "__main__":
-    merging.MERGE_ROWS, decoding.FEW = 6, 3
+    merging.MERGE_ROWS = 6
     check_seeds({name: name for name in SHAPES}, check, int(sys.argv[1]))

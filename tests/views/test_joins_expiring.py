@@ -22,7 +22,7 @@ import pytest
 
 from headwater.failures.held import HeldRecord
 from headwater.log.port import Record, StoredRecord, TopicPartition
-from headwater.views import decoding, merging, state
+from headwater.views import merging, state
 from headwater.views.kept import Compiled
 from headwater.views.plan import View
 from headwater.views.planning import plan_views
@@ -412,5 +412,5 @@ def test_a_mutant_planted_in_a_join_with_a_grace_is_found(
 
 
 if __name__ == "__main__":
-    merging.Growth.enough, decoding.FEW = True, 3  # type: ignore[assignment, method-assign] # grown enough at any time
+    merging.Growth.enough = True  # type: ignore[assignment, method-assign] # grown enough at any time
     check_seeds({one.name: one for one in SHAPES}, check, int(sys.argv[1]))

@@ -22,7 +22,7 @@ import pytest
 
 from headwater.log.partitioning import partition_of
 from headwater.log.port import Log, NewRecord, Record
-from headwater.views import decoding, merging, state
+from headwater.views import merging, state
 from headwater.views.plan import View
 from headwater.views.planning import plan_views
 from headwater.views.sources import catalogue_of
@@ -213,5 +213,5 @@ def test_with_many_seeds(shape: Shape, tmp_path: Path) -> None:
 
 
 if __name__ == "__main__":
-    merging.MERGE_ROWS, decoding.FEW = 6, 3
+    merging.MERGE_ROWS = 6
     check_seeds({one.name: one for one in SHAPES}, check, int(sys.argv[1]))

@@ -22,7 +22,7 @@ from headwater.environment import SYSTEM
 from headwater.log.port import Record, TopicPartition
 from headwater.operations.views_diff import changed_by
 from headwater.schemas.topics import PLAIN
-from headwater.views import decoding, merging, state
+from headwater.views import merging, state
 from headwater.views.explaining import explained
 from headwater.views.file import MEMORY
 from headwater.views.kept import Compiled
@@ -213,5 +213,5 @@ def test_a_planted_mutant_is_found(name: str, tmp_path: Path, monkeypatch: pytes
 
 
 if __name__ == "__main__":
-    merging.MERGE_ROWS, decoding.FEW = 6, 3
+    merging.MERGE_ROWS = 6
     check_seeds({one.name: one for one in GRACED}, check, int(sys.argv[1]))

@@ -1,12 +1,13 @@
 """From records to rows of DuckDB: the fields that a view uses, read straight from the JSON of a whole batch.
 
-    batch ─► Arrow (text), looked through ─► one `from_json` per event type ─► rows, of which some are doubtful
+    batch ─► Arrow (text), looked through ─► one `from_json_strict` per event type ─► rows, some of them doubtful
     doubtful ─► the codec, one by one ─► rows again, or a trouble for the failure policy
 
-`from_json` is fast, reads decimals from their text without a float in between, and is lenient: what does not fit
-becomes NULL, a text becomes a number, and digits are rounded away without a word. So a row counts only if its text
-shows that nothing of this can have happened (see `doubts`); else the codec decides, which reads it as a projection
-would. What it takes is written anew in the usual form and read again. Nothing that a record holds fails its batch.
+It is fast, reads decimals from their text without a float in between, and is lenient for all its name: a text becomes
+a number, null becomes NULL, and digits are rounded away without a word. So a row counts only if its text shows that
+nothing of this can have happened (see `doubts`); else the codec decides, which reads it as a projection would. What it
+takes is written anew in the usual form and read again. Nothing that a record holds fails its batch, and what becomes of
+a record is the same in whichever batch it comes.
 
 The texts of a batch are looked through as one; only where something is found, each is looked at by itself. That needs
 no connection, so it is done while the batch before is worked on (see `Decode`).
@@ -46,10 +47,6 @@ from headwater.views.types import BIGINT, DOUBT, METADATA, PLACE, ListOf, MapOf,
 BATCH = "hw_batch"
 """What the records of a batch are registered as: `i`, their place in it, `v`, their text, and metadata."""
 
-FEW = 50
-"""A batch of fewer records goes to the codec as it is: that takes less than the tests of doubtful ones, whose statement
-DuckDB plans anew for each batch."""
-
 AT_ONCE = 5_000
 """So many values Arrow takes in one call, which keeps Python's lock from the thread at work on the batch before."""
 
@@ -81,8 +78,6 @@ class Decoder:
         self._prefixes = {kind.name: _prefix(kind) for kind in relation.types}
         self._metadata = Metadata([one.name for one in relation.columns], self._codec)
         self._table = quoted(relation.alias)
-        columns = [f"{quoted(one.name)} {one.type.sql}" for one in relation.columns]
-        self._definition = ", ".join([f"{PLACE} INTEGER", *columns, f"{DOUBT} BOOLEAN"])
         self._pattern = suspicious(relation.types)
         self._trusted, self._tested, self._anew = self._rows(""), self._rows(self._pattern), self._rows(None)
         self._others = self._rows_of_others()
@@ -93,29 +88,19 @@ class Decoder:
 
         A tombstone has no row and is no trouble, nor is a record of a type that the view does not read.
         """
-        if len(records) < FEW:
-            return partial(self._decode, records, None)
         texts, broken = texts_of(records)
         return partial(self._decode, records, Texts(texts, broken, is_in_any(self._pattern, texts)))
 
     def _decode(
-        self, records: Sequence[Record], texts: Texts | None, connection: duckdb.DuckDBPyConnection
+        self, records: Sequence[Record], texts: Texts, connection: duckdb.DuckDBPyConnection
     ) -> dict[Place, Trouble]:
-        """Arguments: texts: None: there are few, and all go to the codec."""
         troubles: dict[Place, Trouble] = {}
-        few = texts is None
-        if texts is None:
-            doubtful = [i for i, record in enumerate(records) if record.value is not None]
-        else:
-            doubtful = sorted({*self._read(connection, texts, records, troubles), *texts.broken})
+        doubtful = sorted({*self._read(connection, texts, records, troubles), *texts.broken})
         again = list(self._written_anew(doubtful, records, troubles))
         if again:
-            into = f"CREATE OR REPLACE TEMP TABLE {self._table} AS" if few else f"INSERT INTO {self._table}"
             anew = pa.array([text for _, text in again], pa.string())
             with self._given(connection, [i for i, _ in again], anew, records, troubles):
-                connection.execute(f"{into} {self._anew}")
-        elif few:
-            connection.execute(f"CREATE OR REPLACE TEMP TABLE {self._table} ({self._definition})")
+                connection.execute(f"INSERT INTO {self._table} {self._anew}")
         return troubles
 
     def _read(
@@ -131,7 +116,7 @@ class Decoder:
             try:
                 rows = self._tested if texts.suspicious else self._trusted
                 [(made,)] = connection.execute(begin + rows).fetchall()
-            except (duckdb.ProgrammingError, duckdb.DataError):  # one of them is no JSON
+            except (duckdb.ProgrammingError, duckdb.DataError):  # one is no JSON, lacks a field, or has one twice
                 [(made,)] = connection.execute(begin + self._tested).fetchall()
             others = connection.execute(self._others).fetchall() if made < len(values) - values.null_count else []
         doubtful = connection.execute(f"SELECT {PLACE} FROM {self._table} WHERE {DOUBT}").fetchall()
@@ -197,7 +182,9 @@ class Decoder:
         return " UNION ALL ".join(self._rows_of(kind, pattern) for kind in self._relation.types)
 
     def _rows_of(self, kind: EventType, pattern: str | None) -> str:
-        structure = msgspec.json.encode({field.wire: field.type.structure for field in kind.fields}).decode()
+        own = {self._json.type_field: "VARCHAR", self._json.version_field: "BIGINT"}  # that it says them once
+        structure = own | {field.wire: field.type.structure for field in kind.fields}
+        arguments = f"(v, {literal(msgspec.json.encode(structure).decode())})"
         fields = {field.column: f"x.{quoted(field.wire)}" for field in kind.fields}
         listed = []
         for one in self._relation.columns:
@@ -208,10 +195,14 @@ class Decoder:
             else:
                 text = fields.get(one.name, f"NULL::{one.type.sql}")
             listed.append(f"{text} AS {quoted(one.name)}")
-        bad = "false" if pattern is None else f"({found_in(pattern)} OR {incomplete(kind)})"
-        value = f"from_json(v, {literal(structure)})" if kind.fields else "json_valid(v)"
-        if pattern and kind.fields:
-            value = f"TRY({value})"
+        if pattern is None:
+            value, bad = f"from_json{arguments}", "false"
+        elif not pattern:
+            value, bad = f"from_json_strict{arguments}", incomplete(kind)
+        else:  # the strict function is asked last: what it refuses takes it long
+            value = f"TRY(from_json{arguments})"
+            strict = f"TRY(from_json_strict{arguments}) IS NULL"
+            bad = f"CASE WHEN {found_in(pattern)} OR {incomplete(kind)} THEN true ELSE {strict} END"
         return (
             f"SELECT i AS {PLACE}{''.join(f', {text}' for text in listed)}, {bad} AS {DOUBT}"
             f" FROM (SELECT *, {value} AS x FROM {BATCH}"

@@ -2,6 +2,7 @@
 
     by the text:  `suspicious`, a pattern that finds whatever it reads otherwise than the codec would
     by the row:   `incomplete`, SQL that finds what is missing in what it made
+    by itself:    `from_json_strict` fails where a field that is read is there twice
 
 What neither finds was read exactly. The patterns have no anchors, so what is not found in the texts of a batch, one
 after the other, is in none of them; the end of one and the beginning of the next may be suspected for nothing.
@@ -26,8 +27,11 @@ FIRST: Mapping[str, str] = {"VARCHAR": '"n', "BOOLEAN": "tfn", "BIGINT": r"0-9\-
 WHOLE = r":-?[0-9]+[^0-9,}\]]"
 """After a name: a number that is not whole, or something else behind it."""
 
-OF_ALL = (r"\\u", '" :')
-"""A character that is written as a number, and a space before a colon, which the other patterns do not expect."""
+OF_ALL = (r",\s*[}\]]", r"[:\[,]\s*-?(?i:nan|inf|infinity)\s*[,}\]]")
+"""What is no JSON and is read all the same: a comma behind the last, a number that is none or has no end."""
+
+OF_FIELDS = (r"\\u", '" :')
+"""A character that is written as a number, and a space before a colon, which the patterns of fields do not expect."""
 
 OF_DECIMALS = (r"\.[0-9]{10}", r'[:"\[,] ?-?[0-9.]+[eE]-[0-9]+["\s,}\]]')
 """More digits after the point than a view reads."""
@@ -42,7 +46,7 @@ def incomplete(kind: EventType) -> str:
     """SQL on the row `x` of a record of the type: whether something that is used is missing, or cannot be told from its
     text."""
     if not kind.fields:
-        return "coalesce(NOT x, true)"
+        return "x IS NULL"
     if any(_nameless(field.type) for field in kind.fields):
         return "true"
     return f"({' OR '.join(_missing(f'x.{quoted(field.wire)}', field.type, 0) for field in kind.fields)})"
@@ -64,9 +68,9 @@ def is_in_any(pattern: str, texts: pa.Array) -> bool:
 
 
 def _patterns(kind: EventType) -> Iterator[str]:
-    if not kind.fields:
-        return
     yield from OF_ALL
+    if kind.fields:
+        yield from OF_FIELDS
     if any("DECIMAL" in field.type.sql for field in kind.fields):
         yield from OF_DECIMALS
     for name, leaf in (leaf for field in kind.fields for leaf in _leaves(field.wire, field.type)):
