@@ -36,12 +36,13 @@ class NotFound(HeadwaterError):
 
 class Unknown(HeadwaterError):
     """No answer came in time, or none is to be expected soon. The command may or may not have been carried out;
-    sending it again with the same id is safe, and `outcome` tells. Arguments: reason: why there is no answer, if that
-    is known: its owner is gone, and the next one carries it out."""
+    sending it again with the same id is safe, and `outcome` tells. Arguments: waited_s: 0: not known; reason: why
+    there is no answer, if that is known: its owner is gone, and the next one carries it out."""
 
     def __init__(self, command_id: str, waited_s: float, reason: str | None = None) -> None:
+        within = f" within {waited_s:g} s" if waited_s else ""
         super().__init__(
-            f"no answer to command {command_id} within {waited_s:g} s; it may still be carried out: "
+            f"no answer to command {command_id}{within}; it may still be carried out: "
             f"ask for its outcome, or send it again with the same command_id{'' if reason is None else f'; {reason}'}"
         )
         self.command_id, self.waited_s, self.reason = command_id, waited_s, reason

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from decimal import Decimal
 
 import pytest
 
 import headwater as hw
 from headwater.log.memory import MemoryLog
-from headwater.log.port import Log
+from headwater.log.port import Log, NewRecord, OnDone, Undecided
 from headwater.testing import eventually
 from tests.bank import Account, Deposit, Deposited, Open
 from tests.logs import OpenAgain, end_of, owned_by
@@ -162,8 +163,27 @@ def test_what_was_under_way_when_the_client_closes_is_told() -> None:
             assert turnstile.entered.wait(60)
         sender.join(60)
         turnstile.open.set()
-    assert [type(one) for one in came] == [hw.Unavailable]
+    assert [type(one) for one in came] == [hw.Unknown]
     assert "closed before an answer came" in str(came[0])
+
+
+class Silent(MemoryLog):
+    """Writes what it is given and cannot say so: as a cluster that goes away at that moment."""
+
+    def append_nowait(self, records: Sequence[NewRecord], on_done: OnDone) -> None:
+        for index, _ in enumerate(self.append(records)):
+            on_done(index, None, Undecided("nobody confirmed it; it may have been written"))
+
+
+def test_what_may_have_been_written_is_unknown() -> None:
+    log = Silent()
+    with app.run(log, only=["commands"]) as bank, app.connect(log) as client:
+        with pytest.raises(hw.Unknown, match=r"no answer to command d.*same command_id; nobody confirmed it"):
+            client.send(Deposit("a", Decimal(1)), command_id="d")
+        (told,) = client.send_many([hw.Sending(Deposit("a", Decimal(1)), "e")])
+        assert isinstance(told, hw.Unknown)
+        eventually(lambda: bank.version(Account, "a") == 2, saying="both are carried out")
+        assert bank.send(Deposit("a", Decimal(1)), command_id="d").duplicate
 
 
 def test_an_app_is_entered_once_at_a_time() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from headwater.client.receipts import Pending
 from headwater.client.travelling import Waiting
-from headwater.errors import Unavailable
+from headwater.errors import Unavailable, Unknown
 from headwater.log.port import NewRecord
 from headwater.owners.replies import Reply
 
@@ -52,8 +52,8 @@ def test_who_gives_up_gets_none_and_the_others_move_up(leaving: tuple[int, ...])
 
 def test_at_the_end_all_are_told() -> None:
     who, pendings = waiting(3)
-    who.end(Unavailable("closed"))
-    assert [type(pending.result) for pending in pendings] == [Unavailable] * 3
+    who.end("closed")
+    assert [type(pending.result) for pending in pendings] == [Unknown] * 3
 
 
 def test_what_was_answered_with_an_error_is_let_go_of() -> None:

@@ -165,7 +165,7 @@ class Desk:
             pending.settle(Unknown(pending.command_id, waited_s, why))
 
     def close(self) -> None:
-        """Sends no more. Who still waits is answered with Unavailable."""
+        """Sends no more. Who still waits is answered: with Unknown if the command was sent, else with Unavailable."""
         self._dispatcher.close()
         self._post.close()
 

@@ -50,8 +50,8 @@ class Shop:
         one); expected_version: refuse unless the entity is there; time: when it happened, aware (None: now);
         actor: who asks, such as "user:ann"; timeout_s: seconds to wait for the answer.
         Raises: Rejected (the subclass that the aggregate raised), Conflict, Failed, Misuse; Unknown: no answer
-        in time, or its owner was lost before there was one: it may still be carried out; Unavailable: nobody owns the
-        entity type, and nothing was written.
+        in time, or its owner or the log was lost before there was one: it may still be carried out; Unavailable:
+        nobody owns the entity type, or the log is not there, and nothing was written.
         """
         desk = self._desk
         parcel = desk.pack(Sending(command, command_id, expected_version, time, actor))
@@ -103,7 +103,7 @@ class Shop:
         self, aggregate: type[Aggregate[Any]], entity_id: str, command_id: str, *, timeout_s: float = TIMEOUT_S
     ) -> Receipt | None:
         """What became of a command: its receipt, or None if it was not carried out up to this question. Where nobody
-        confirmed that the log has it (`Undecided`), it may still be on its way to the log.
+        confirmed that the log has it, it may still be on its way to the log.
 
         Raises: Rejected: it was refused, with the refusal that it got.
         """

@@ -14,8 +14,8 @@ from msgspec import structs
 
 from headwater.client.receipts import Pending, Question
 from headwater.environment import Environment
-from headwater.errors import HeadwaterError, Unavailable
-from headwater.log.port import Log, NewRecord, Record, TopicPartition
+from headwater.errors import HeadwaterError, Unavailable, Unknown
+from headwater.log.port import Log, NewRecord, Record, TopicPartition, Undecided
 from headwater.log.topology import Topology, owners_group, replies_topic
 from headwater.owners.replies import Reply, decode_reply
 from headwater.readers.garbage import collection_waits
@@ -90,14 +90,14 @@ class Waiting:
                     first.behind, pending.behind = pending.behind, None
                 first = first.behind
 
-    def end(self, error: HeadwaterError) -> None:
-        """Settles all with an error."""
+    def end(self, reason: str) -> None:
+        """Settles all: there will be no answer to what was sent, for this reason."""
         with self._lock:
             waiting, self._pendings = self._pendings, {}
         for pending in waiting.values():
             this: Pending | None = pending
             while this is not None:
-                this.settle(error)
+                this.settle(Unknown(this.command_id, 0, reason))
                 this = this.behind
 
     def _follow(self, question: Question, pending: Pending) -> None:
@@ -126,20 +126,26 @@ class Post:
         self._failure: HeadwaterError | None = None
 
     def send(self, entity: str, records: Sequence[NewRecord], pendings: Sequence[Pending]) -> None:
-        """Writes the commands; each pending is settled by its reply, or by the failure to write it.
+        """Writes the commands; each pending is settled by its reply, or by the failure to write it: with Unknown where
+        nobody knows whether it was written.
 
         Raises: Unavailable: nobody owns the entity type; nothing was written.
         """
         self.check_owner(entity)
         self._listen(entity)
+        began_s = self._environment.monotonic_s()
         attempts = self._waiting.add(entity, records, pendings)
         if any(attempts):
             records = list(map(self._numbered, records, attempts))
 
         def written(index: int, offset: int | None, error: Exception | None) -> None:
             if error is not None:
-                self.forget(pendings[index])
-                pendings[index].settle(error if isinstance(error, HeadwaterError) else Unavailable(str(error)))
+                pending = pendings[index]
+                self.forget(pending)
+                if isinstance(error, Undecided):
+                    waited_s = self._environment.monotonic_s() - began_s
+                    error = Unknown(pending.command_id, round(waited_s, 1), str(error))
+                pending.settle(error if isinstance(error, HeadwaterError) else Unavailable(str(error)))
 
         try:
             self._log.append_nowait(records, written)
@@ -174,7 +180,7 @@ class Post:
         self._closed.set()
         if self._thread is not None:
             self._thread.join()
-        self._waiting.end(Unavailable(CLOSED))
+        self._waiting.end(CLOSED)
 
     def _listen(self, entity: str) -> None:
         with self._lock:
@@ -208,7 +214,7 @@ class Post:
                     self._take(batch.records)
         except HeadwaterError as error:
             self._failure = error
-            self._waiting.end(error)
+            self._waiting.end(str(error))
         finally:
             reader.close()
 
