@@ -72,6 +72,7 @@ def test_what_is_chosen_by_several_names_is_what_has_one_of_them(shell: Shell, s
     for verb in ("retry", "discard --reason x"):
         asked = shell(f"deadletters {verb} --key 1 --key 2 --key 3")
         assert "2 dead letters, and behind that 1 record" in asked.error
+        assert asked.next == f"hw deadletters {verb} --key 1 --key 2 --key 3 --yes"
 
 
 def test_a_read_after_what_is_held_is_told_at_once(shell: Shell, project: Path, shop: Shop) -> None:
@@ -88,6 +89,7 @@ def test_a_retry_counts_asks_and_tells_each_outcome(shell: Shell, project: Path,
     assert (refused.code, "say which dead letters to retry" in refused.error) == (2, True)
     refused = shell("deadletters retry --all")
     assert "retry 2 dead letters, and behind that 1 record; nobody is there to be asked" in refused.error
+    assert refused.next == "hw deadletters retry --all --yes"
     again = shell("deadletters retry --all --yes")
     assert again.code == 4, "the bug is still there"
     assert again.out.count("failed again") == 2

@@ -364,3 +364,31 @@ def test_the_traceback_is_for_those_who_ask(shell: Shell) -> None:
     ended = shell("topics --on mysql://h --debug")
     assert "Traceback" in ended.err
     assert ended.error.startswith("no log is called 'mysql'")
+
+
+@pytest.mark.parametrize("typed", ["query 'SELECT 1'", "deadletters list", "rebuild", "reset --group bank-balance-v1"])
+def test_the_command_to_type_next_names_the_stores_that_were_typed(typed: str, shell: Shell, project: Path) -> None:
+    with an_app(project).run("sqlite:///bank.db", store="memory://"):
+        """It ran once, so that the log is there, and its read models are nowhere."""
+    stores = "--store sqlite:///m.db --views-store sqlite:///v.db"
+    where = " --all-topics --to-earliest" if typed.startswith("reset") else ""
+    check(
+        shell,
+        Mistake(
+            f"{typed}{where} {stores}",
+            "there are no read models at sqlite:///m.db",
+            WAITING,
+            f"hw run bankapp:app {ON} {stores}",
+        ),
+    )
+
+
+def test_another_store_takes_the_place_of_the_one_that_was_typed(shell: Shell, project: Path) -> None:
+    with an_app(project).run("sqlite:///bank.db", store="sqlite:///m.db"):
+        """The store belongs to this log now."""
+    other = "--on sqlite:///two.db"
+    with an_app(project).run("sqlite:///two.db", store="memory://"):
+        """Another log."""
+    typed = f"query 'SELECT 1' {other} --store sqlite:///m.db --views-store sqlite:///v.db"
+    next = f"hw run bankapp:app {other} --store sqlite:///m-2.models.db --views-store sqlite:///v.db"
+    check(shell, Mistake(typed, "were made from the log", USAGE, next))

@@ -9,6 +9,7 @@ import click
 
 from headwater.cli.deadletters_options import Choice, Manner, Where, choice_option, manner_option, where_option
 from headwater.cli.deadletters_working import chosen, deadletters_of, edited, selection_of, work
+from headwater.cli.ending import Remembered
 from headwater.cli.output import Text, show_one, show_rows
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def audit(where: Where) -> None:
         show_rows(where.form, AUDIT_COLUMNS, rows, empty="nothing was done yet")
 
 
-@command.command("retry")
+@command.command("retry", cls=Remembered)
 @choice_option
 @click.option("--value", type=click.Path(path_type=Path), metavar="FILE", help="Retry one with this value instead.")
 @click.option("--edit", is_flag=True, help="Edit the value of one in your editor, then retry it.")
@@ -109,7 +110,7 @@ def retry(ctx: click.Context, choice: Choice, value: Path | None, edit: bool, ma
         work(ctx, project, desk, letters, "retry", manner, where.form, value=edited(project, letters, value, edit))
 
 
-@command.command("discard")
+@command.command("discard", cls=Remembered)
 @choice_option
 @click.option("--reason", type=Text(), required=True, help="Why; it stays in the audit.")
 @manner_option

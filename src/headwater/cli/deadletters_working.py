@@ -14,7 +14,7 @@ import click
 
 from headwater.cli.asking import connected
 from headwater.cli.deadletters_options import Choice, Manner
-from headwater.cli.ending import BAD, NEXT, REFUSED, advised, then, told
+from headwater.cli.ending import BAD, NEXT, REFUSED, advised, again, then, told
 from headwater.cli.output import Form, note, show_rows
 from headwater.cli.project import Project
 from headwater.errors import Misuse, Unavailable, counted
@@ -127,7 +127,7 @@ def work(
         return
     if not manner.yes:
         if not sys.stdin.isatty():
-            raise advised(Misuse(f"this would {action} {count}; nobody is there to be asked"), _again(ctx))
+            raise advised(Misuse(f"this would {action} {count}; nobody is there to be asked"), f"{again()} --yes")
         if not click.confirm(f"{action.capitalize()} {count}?", err=True):
             note("nothing was done")
             ctx.exit(REFUSED)
@@ -148,7 +148,3 @@ def work(
     if failed:
         told(f"{NEXT}hw deadletters list{project.flags}")
         ctx.exit(BAD)
-
-
-def _again(ctx: click.Context) -> str:
-    return f"{ctx.command_path} … --yes"

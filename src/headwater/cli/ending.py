@@ -6,6 +6,7 @@ Errors come out of verbs as they were raised. A verb that knows what its user sh
 
 from __future__ import annotations
 
+import shlex
 import sys
 import traceback
 from collections.abc import Iterator
@@ -46,6 +47,8 @@ NEXT = "next: "
 ALSO = "also: "
 """How a note on an error begins that belongs into its line."""
 
+TYPED = "headwater.typed"
+
 CODE = "    "
 """How a line of code begins in a message."""
 
@@ -81,6 +84,20 @@ def then(kind: type[BaseException] | tuple[type[BaseException], ...], command: s
     except kind as error:
         advised(error, command)
         raise
+
+
+class Remembered(click.Command):
+    """Knows what was typed, for `again`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[TYPED] = list(args)
+        return super().parse_args(ctx, args)
+
+
+def again() -> str:
+    """The command line of a `Remembered` command, to be typed again with something added."""
+    ctx = click.get_current_context()
+    return f"{ctx.command_path} {shlex.join(ctx.meta[TYPED])}"
 
 
 def ended_by(error: BaseException, verb: str | None, *, debug: bool) -> int:

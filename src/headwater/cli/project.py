@@ -116,8 +116,13 @@ class Project:
 
     @property
     def run_command(self) -> str:
-        """The command that does the app's work."""
-        return _run_command(self._app, self.on)
+        """The command that does the app's work, with the same stores."""
+        return self._run_command(self.on, self._typed["--store"])
+
+    def _run_command(self, on: str, store: str | None) -> str:
+        stores = {"--store": store, "--views-store": self._typed["--views-store"]}
+        line = f"hw run {shlex.quote(self._app or 'MODULE:APP')} --on {shlex.quote(on)}"
+        return line + "".join(f" {flag} {shlex.quote(url)}" for flag, url in stores.items() if url is not None)
 
     @property
     def file(self) -> Path | None:
@@ -191,7 +196,7 @@ class Project:
             try:
                 yield
             except OtherLog as error:
-                advised(error, f"{self.run_command} --store {shlex.quote(error.example)}")
+                advised(error, self._run_command(self.on, error.example))
                 raise
 
     @property
@@ -203,12 +208,8 @@ class Project:
                 return f"hw {self._verb} --help"
             return f"python -m headwater.testing.broker_command start --port {broker[1]}"
         if self.file is not None and not self.file.exists():  # it cannot be made there
-            return _run_command(self._app, f"sqlite:///{self.file.name}")
+            return self._run_command(f"sqlite:///{self.file.name}", self._typed["--store"])
         return f"hw topics --on {shlex.quote(self.on)}"
-
-
-def _run_command(app: str | None, on: str) -> str:
-    return f"hw run {shlex.quote(app or 'MODULE:APP')} --on {shlex.quote(on)}"
 
 
 def _from_file() -> dict[str, str]:

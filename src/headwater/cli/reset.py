@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from headwater.cli.ending import then
+from headwater.cli.ending import Remembered, again, then
 from headwater.cli.output import Form, Text, note, output_option, show_rows
 from headwater.cli.project import Project, app_option, on_option, store_option
 from headwater.cli.times import Duration, ToolTime
@@ -44,14 +44,6 @@ class Partitions(click.ParamType[tuple[str, tuple[int, ...] | None]]):
         if not re.fullmatch(r"\d+(,\d+)*", numbers, re.ASCII):
             self.fail(f"{value!r} names no partitions; write {name or 'NAME'}:0 or {name or 'NAME'}:0,2", param, ctx)
         return name, tuple(map(int, numbers.split(",")))
-
-
-class Remembered(click.Command):
-    """Knows what was typed."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta["typed"] = [self.name or "", *args]
-        return super().parse_args(ctx, args)
 
 
 @click.command("reset", cls=Remembered)
@@ -133,7 +125,7 @@ def command(
             note("nothing was changed: --execute does it")
             return
         try:
-            with then(NoConsent, f"{_typed()} --repeat-effects"):
+            with then(NoConsent, f"{again()} --repeat-effects"):
                 carry_out(plans)
         except HeadwaterError:
             _note(words for one in plans for words in one.words)  # it was not done, or not all of it
@@ -214,7 +206,7 @@ def _planned(
 ) -> Plan:
     from headwater.operations.resetting.planning import Unnamed, plan, target_of
 
-    named = f"{_typed()} --app MODULE:APP"
+    named = f"{again()} --app MODULE:APP"
     with then(Misuse, f"hw groups{project.log_flags}"), then(Unnamed, named):
         target = target_of(log, group, readers, repeat_effects=repeat_effects)
     with _advised(target, project):
@@ -231,11 +223,6 @@ def _advised(target: Target, project: Project) -> Iterator[None]:
         instead = f"hw reset --group {shlex.quote(target.group)} --all-topics --to-earliest{project.flags}"
     with then(Misuse, instead):
         yield
-
-
-def _typed() -> str:
-    """The command line, to be typed again with something added."""
-    return shlex.join(["hw", *click.get_current_context().meta["typed"]])
 
 
 def _as_row(move: Move) -> dict[str, Any]:
