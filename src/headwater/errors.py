@@ -94,7 +94,7 @@ class NotYet(HeadwaterError):
     ) -> None:
         age = "" if lag_s is None else f", {lag_s:.1f} s"
         why = "" if last_failure is None else f"; last failure: {last_failure}"
-        events = f"{'' if lag_counted else 'at least '}{lag_events} event{'' if lag_events == 1 else 's'}"
+        events = f"{'' if lag_counted else 'at least '}{counted(lag_events, 'event')}"
         stands = f"stands at {actual}, wanted {wanted}: {events}{age} behind"
         if wanted and all(actual.get(partition, 0) >= position for partition, position in wanted.items()):
             stands = "has read what is waited for, and set it aside"

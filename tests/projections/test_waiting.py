@@ -135,7 +135,7 @@ def test_more_events_than_anybody_wants_to_count_are_at_least_so_many() -> None:
         append(reading.log, [placed(f"t{n}") for n in range(MOST_COUNTED)], partition)
     wanted = {TopicPartition(TOPIC, p): MOST_COUNTED for p in range(3)}
     before = reading.log.records_read
-    with pytest.raises(NotYet, match=f": at least {MOST_COUNTED + 2} events, .* behind") as caught:
+    with pytest.raises(NotYet, match=f": at least {MOST_COUNTED + 2:,} events, .* behind") as caught:
         wait(reading, wanted, 0, None)
     assert not caught.value.lag_counted
     assert reading.log.records_read - before == MOST_COUNTED + 2, "the age of the oldest is looked for in all"
