@@ -227,4 +227,6 @@ def test_a_shared_view_keeps_nobody_from_rebuilding_another_one(shell: Shell, fi
         assert states(shell(f"rebuild order_summary {NEW}").rows)[-1] == "built"
         refused = shell(f"rebuild together {NEW}")
         assert (refused.code, "together is shared" in refused.err) == (2, True)
+        compared = shell(f"views diff together {NEW}")
+        assert refused.error == compared.err.strip().removeprefix("note: "), "both say the same of it"
         assert shell(f"{ASK} --after {receipt.token}").one["total"] == "7.000000000"

@@ -12,6 +12,7 @@ from headwater.cli.project import Project
 from headwater.cli.views_file import file_of_views
 from headwater.environment import SYSTEM
 from headwater.errors import Misuse
+from headwater.operations.rebuild_views import of_shared
 from headwater.operations.views_diff import Change, changed_by, old_view
 from headwater.views.runner import name_of
 from headwater.views.wishes import Wish
@@ -53,10 +54,7 @@ class Diffing:
             if name not in views:
                 raise Misuse(f"the app has no view {name!r} that keeps something; it has {', '.join(views) or 'none'}")
         for view in [views[name] for name in names or views if views[name].shared]:
-            note(
-                f"{view.name} is shared: its processes make the rows of a changed statement from the log's beginning, "
-                "and have none of before to compare with"
-            )
+            note(of_shared(view))
         found = [name for name in names or views if not views[name].shared]
         if not found:
             return

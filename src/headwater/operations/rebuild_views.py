@@ -76,10 +76,7 @@ class ViewRebuilding:
         self, app: str, view: View, statements: Statements, file: FileOfViews, environment: Environment
     ) -> None:
         if view.shared:
-            raise Misuse(
-                f"{view.name} is shared: its rows are made anew when the processes start with another statement, and "
-                "there is nothing to be switched"
-            )
+            raise Misuse(of_shared(view))
         self._name, self._file, self._environment = view.name, file, environment
         self._code, self._sources = name_of(app, view)[1], statements.sources
 
@@ -159,6 +156,14 @@ class ViewRebuilding:
 
     def _wish(self, action: Action) -> Outcome:
         return self._file.carry_out(Wish(self._name, action, self._code, self._sources))
+
+
+def of_shared(view: View) -> str:
+    """Why there is nothing to be done with old and new rows of a view that processes share."""
+    return (
+        f"{view.name} is shared: its processes make the rows of a changed statement from the log's beginning, and have "
+        "none of before to compare with or to switch"
+    )
 
 
 def comparison(name: str, found: Compared) -> Comparison:
