@@ -63,6 +63,22 @@ def test_another_process_that_only_reads_finds_the_tables(store: SqliteStore, pa
     assert done.stdout == "1.10\n", done.stderr
 
 
+def test_a_store_is_where_it_was_opened_wherever_the_process_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    monkeypatch.chdir(tmp_path)
+    store = SqliteStore("views.db")
+    monkeypatch.chdir(there)
+    store.open_tables("r", [ACCOUNT])
+    put(store, [Account("ann", Decimal("1.10"))], None, 5)
+    assert store.row(ACCOUNT, ("ann",)) == Account("ann", Decimal("1.10"))
+    assert list(store.query("SELECT name FROM account").rows) == [("ann",)]
+    store.close()
+    assert list(there.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "sql",
     [

@@ -6,6 +6,7 @@ that would leave the file (ATTACH) or change the connection (PRAGMA).
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import threading
@@ -115,6 +116,7 @@ class FileReaders:
 
     def __init__(self, path: str, busy_s: float) -> None:
         self._path, self._busy_s = path, busy_s
+        self._place = os.path.realpath(path)  # wherever the process goes afterwards, as the connection that writes
         self._idle: list[Connection] = []
         self._lock = threading.Lock()
         self._closed = False
@@ -126,7 +128,7 @@ class FileReaders:
             if self._idle:
                 return self._idle.pop()
         with translated(self._path):
-            connection = _open(f"file:{quote(self._path)}?mode=ro", self._busy_s, uri=True)
+            connection = _open(f"file:{quote(self._place)}?mode=ro", self._busy_s, uri=True)
             connection.execute("PRAGMA query_only = ON")
             connection.set_authorizer(only_reading(connection, lambda: True))
             return connection
