@@ -74,7 +74,7 @@ def test_a_store_is_where_it_was_opened_wherever_the_process_goes(
     store.open_tables("r", [ACCOUNT])
     put(store, [Account("ann", Decimal("1.10"))], None, 5)
     assert store.row(ACCOUNT, ("ann",)) == Account("ann", Decimal("1.10"))
-    assert list(store.query("SELECT name FROM account").rows) == [("ann",)]
+    assert list(store.query("SELECT name FROM account")) == [("ann",)]
     store.close()
     assert list(there.iterdir()) == []
 
