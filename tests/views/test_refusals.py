@@ -46,6 +46,7 @@ def refusal(binder: Binder, sql: str) -> BadStatement:
         ("SELECT SUM(CASE WHEN sku = 'x' THEN total END) AS s FROM order-events", "total", "once per element of i"),
         ("SELECT SUM(item_price * pct) AS s FROM order-events", "pct", "two lists"),
         ("SELECT SUM(total) AS s FROM order-events, UNNEST(items) AS i", "total", "once per element of i"),
+        ("SELECT COUNT_IF(total > 1) AS s FROM order-events, UNNEST(items) AS i", "total", "once per element of i"),
         ("SELECT AVG(i.item_price) AS s FROM order-events, UNNEST(items) AS i, UNNEST(tags) AS t", "i.", "of t,"),
         ("SELECT COUNT(*) FILTER (WHERE sku = 'x') AS n FROM order-events", "COUNT", "COUNT(sku) FILTER"),
         ("SELECT ARG_MAX(sku, item_price) AS s FROM order-events", "sku", "which element of items?"),
@@ -59,6 +60,8 @@ def refusal(binder: Binder, sql: str) -> BadStatement:
         ("SELECT orderId, now() AS t FROM order-events", "now", "_time or _recorded"),
         ("SELECT orderId, age(_time) AS t FROM order-events", "age", "_time or _recorded"),
         ("SELECT orderId, current_date AS t FROM order-events", "current_date", "_time or _recorded"),
+        ("SELECT orderId, version() AS t FROM order-events", "version", "it tells of the database"),
+        ("SELECT orderId, current_user AS t FROM order-events", "current_user", "it tells of the database"),
         ("SELECT orderId, random() AS t FROM order-events", "random", "cannot be in a view"),
         ("SELECT orderId FROM order-events ORDER BY orderId", "ORDER BY", "ORDER BY where it is read"),
         ("SELECT orderId FROM order-events LIMIT 3", "LIMIT 3", "has no LIMIT"),
@@ -117,6 +120,16 @@ def refusal(binder: Binder, sql: str) -> BadStatement:
             "SELECT o.due FROM order-events o JOIN order-state FOR SYSTEM_TIME AS OF o.total AS s ON o.orderId = s.id",
             "o.total AS",
             "takes a time, and this is DECIMAL",
+        ),
+        (
+            "SELECT orderId, COUNT(*) AS n FROM order-state FOR SYSTEM_TIME AS OF _time AS s GROUP BY orderId",
+            "order-state",
+            "belongs to a table that is joined",
+        ),
+        (
+            "SELECT orderId, COUNT(*) AS n FROM order-events WITHIN INTERVAL 1 HOUR GROUP BY orderId",
+            "order-events",
+            "belongs to a stream that is joined",
         ),
         ("SELECT COUNT(*) AS n FROM order-events GROUP BY TUMBLE(_time)", "TUMBLE(", "TUMBLE(time, INTERVAL size)"),
         (

@@ -21,7 +21,7 @@ CREATE VIEW lines AS SELECT orderId, i.item_price AS price, _time AS since FROM 
 CREATE VIEW hourly AS SELECT window_start, window_end, SUM(price) AS total FROM lines WHERE price > 1
     GROUP BY TUMBLE(since, INTERVAL 1 HOUR);
 CREATE VIEW rolling AS SELECT window_start, window_end, COUNT(*) AS total FROM order-events
-    GROUP BY HOP(_time, INTERVAL 1 HOUR, INTERVAL 30 MINUTE);
+    GROUP BY window_start, HOP(_time, INTERVAL 1 HOUR, INTERVAL 30 MINUTE);
 """
 
 

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -92,10 +93,10 @@ class Partials:
         distinct = isinstance(argument, exp.Distinct)
         if isinstance(argument, exp.Distinct):
             argument = argument.expressions[0]
-        if isinstance(node, (exp.CountIf, exp.LogicalOr, exp.LogicalAnd)):
-            return self.of_truth(node, argument, where)
         if isinstance(node, ADDING) and not distinct:
             self.refuse_once_per_element(argument)
+        if isinstance(node, (exp.CountIf, exp.LogicalOr, exp.LogicalAnd)):
+            return self.of_truth(node, argument, where)
         if is_of_best(node):
             return self.of_best(node, argument, where)
         resolved = self.resolved(argument, where)
@@ -200,11 +201,12 @@ class Partials:
         """Raises BadStatement where UNNEST has made rows of elements, and the events' own values would be added once
         for each."""
         leaves = leaf_places(self.scope)
-        if not leaves:
+        if not leaves and not any(place.repeated for place in self.scope.places):
             return
         for term in terms(argument):
             nodes = list(term.find_all(exp.Column))
             found = [self.scope.find(node, tuple(part.name for part in node.parts)) for node in nodes]
+            self.refuse_repeated(nodes, found)
             for leaf in leaves:
                 own = [one for one in found if event_of(one.place) is event_of(leaf)]  # a joined row is none of it
                 if own and not any(one.place is leaf for one in own):
@@ -214,6 +216,19 @@ class Partials:
                         f"without UNNEST; COUNT(*) counts elements, COUNT(DISTINCT {nodes[0].sql()}) counts each once",
                         nodes[0],
                     )
+
+    def refuse_repeated(self, nodes: Sequence[exp.Column], found: Sequence[Found]) -> None:
+        """Raises BadStatement where a view that is read has made rows of elements, as above. Arguments: nodes: a
+        term's names; found: what each means."""
+        for place in dict.fromkeys(one.place for one in found):
+            own = [one for one in found if one.place is place and one.path]
+            if own and all(one.path[0].wire in place.repeated for one in own):
+                raise self.scope.statement.error(
+                    f"{own[0].shown} is in {place.shown} once per element of a list, and would count as often: make a "
+                    f"view of it without UNNEST; COUNT(*) counts elements, COUNT(DISTINCT {nodes[0].sql()}) counts "
+                    "each once",
+                    nodes[0],
+                )
 
 
 def leaf_places(scope: Scope) -> list[Place]:

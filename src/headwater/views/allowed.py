@@ -94,8 +94,6 @@ REFUSED = frozenset(
         "json_serialize_sql",
         "json_deserialize_sql",
         "json_serialize_plan",
-        "printf",
-        "format",
         "vector_type",
         "stats",
         "index_key",
@@ -107,7 +105,10 @@ REFUSED = frozenset(
         "variant_bytes_to_variant",
     }
 )
-"""Functions that do more than compute, show what is inside of the database, or make values as wide as a text says."""
+"""Functions that do more than compute, or show what is inside of the database."""
+
+WIDE = frozenset({"printf", "format"})
+"""Functions that make values as wide as a text says."""
 
 
 def functions_of(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
@@ -117,7 +118,7 @@ def functions_of(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
         " AND NOT starts_with(function_name, 'pg_') AND NOT starts_with(function_name, 'has_')"
         " AND NOT starts_with(function_name, '__internal_')"
     ).fetchall()
-    return frozenset(name for (name,) in rows) - REFUSED | TABLE_FUNCTIONS | MORE_FUNCTIONS
+    return frozenset(name for (name,) in rows) - REFUSED - WIDE | TABLE_FUNCTIONS | MORE_FUNCTIONS
 
 
 def tables_in(connection: duckdb.DuckDBPyConnection, sql: str, functions: Collection[str]) -> set[str]:

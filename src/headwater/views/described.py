@@ -30,6 +30,7 @@ from headwater.views.decoding import Decode, unfit
 from headwater.views.kept import GONE, ROW_KEY, VERSION, span_of
 from headwater.views.metadata import ENVELOPE, PLACES, TIME, Envelopes
 from headwater.views.plan import Relation
+from headwater.views.row_keys import as_column, said_by
 from headwater.views.topics import events_of
 from headwater.views.types import JSON, PLACE, WHOLE, ListOf, MapOf, Member, SqlType, StructOf, literal, quoted
 
@@ -73,6 +74,9 @@ class Records:
         self._envelopes = Envelopes(self._codec)
         members = tuple(Member(field.wire, field.wire, field.type) for field in self._type.fields)
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(python_of(StructOf(members)))
+        self._keys = {
+            f.wire: (f"f{i}", python_of(f.type)) for i, f in enumerate(self._type.fields) if f.wire in relation.key
+        }
         self._found: Mapping[Place, Described] = {}
         self._records: Sequence[Record] = ()
 
@@ -124,16 +128,33 @@ class Records:
             return Described(place, record, None, meta)
         try:
             found = self._decoder.decode(value)
+            self._compare(found, record)
             text = msgspec.json.encode(found).decode()
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise bad(record, str(error)) from error
-        if found is None:
-            raise bad(record, "it is null, and an object is expected")
         for i, field in enumerate(self._type.fields):
             plain = msgspec.to_builtins(getattr(found, f"f{i}"), builtin_types=(Decimal, msgspec.Raw))
             for why in unfit(plain, field.type):
                 raise bad(record, f"{field.wire}: {why}")
         return Described(place, record, text, meta)
+
+    def _compare(self, found: Any, record: Record) -> None:
+        """Fills in what the key of a record says of the row and its value does not. Raises: BadData: they do not agree,
+        or there is no object."""
+        if found is None:
+            raise bad(record, "it is null, and an object is expected")
+        assert record.key is not None or not self._keys, "looked at before"
+        for wire, said in said_by(record.key or b"", list(self._keys)).items():
+            name, kind = self._keys[wire]
+            value, of_key = getattr(found, name), as_column(said, kind)
+            if of_key is None:
+                continue
+            if value is not None and value != of_key:
+                raise bad(record, f"{wire} is {value}, and the record's key says {of_key}: a PRIMARY KEY says the same")
+            setattr(found, name, of_key)
+        missing = [wire for wire, (name, _) in self._keys.items() if getattr(found, name) is None]
+        if missing:
+            raise bad(record, f"it has no {missing[0]}, which tells whose row it is, and its key does not say it")
 
     def _fill(self, connection: duckdb.DuckDBPyConnection, rows: Sequence[Described]) -> None:
         relation = self._relation

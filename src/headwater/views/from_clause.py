@@ -10,6 +10,7 @@ import sqlglot
 from sqlglot import exp
 
 from headwater.views.binding import Binder
+from headwater.views.elements import once_per_element
 from headwater.views.folding import names_in, resolve
 from headwater.views.plan import Interval, Side, Unnest, View
 from headwater.views.scope import PLACE_IN_LOG, Place, Scope
@@ -69,10 +70,22 @@ class FromClause:
         if origin is None:
             raise statement.error("a view needs FROM and a topic or another view", select)
         self.reads.append(self.read(origin.this))
+        self.refuse_alone(origin.this)
         for join in select.args.get("joins") or ():
             self.add(join)
         if select.args.get("laterals"):
             raise statement.error("LATERAL is not part of views: UNNEST(list) AS item", select.args["laterals"][0])
+
+    def refuse_alone(self, table: exp.Expr) -> None:
+        """Raises BadStatement where the first relation says what belongs to one that is joined."""
+        if table.args.get("version") is not None:
+            raise self.statement.error(
+                "FOR SYSTEM_TIME AS OF belongs to a table that is joined, whose row it looks up; a past state of a "
+                "view is asked for where the view is read",
+                table,
+            )
+        if table.args.get("within") is not None:
+            raise self.statement.error("WITHIN belongs to a stream that is joined", table)
 
     def read(self, table: exp.Expr) -> Read:
         """A relation. Raises: BadStatement: it is no topic and no view."""
@@ -98,6 +111,8 @@ class FromClause:
             known = ", ".join(one.name for one in source.types)
             raise self.statement.error(f"no event type passes the conditions on _type; it has: {known}", table.this)
         place = Place(f"r{len(self.reads)}", shown, merged(types), source.metadata)
+        if source.view is not None:
+            place.repeated = once_per_element(source.view)
         if source.inlined is not None and not self.reads:
             self.inline(source.inlined, place)
         self.enter(place, table)

@@ -31,7 +31,7 @@ from headwater.views.stream_joins import joined_refusal
 from headwater.views.topics import topic_of
 from headwater.views.types import BIGINT, SqlType
 from headwater.views.unbuilt import unbuilt_in
-from headwater.views.windows import late_of, placed, refuse_early_sessions, window_of
+from headwater.views.windows import is_window, late_of, placed, refuse_early_sessions, window_of
 
 TAKEN: Final = ("eventType", "eventVersion", "timestamp")
 """What the record of a stream says of itself beside its columns."""
@@ -145,7 +145,7 @@ class QueryPlan:
         trees = [tree for _, tree in self.outputs] if group is None and not self.select.args.get("having") else []
         if self.select.args.get("distinct") is None:
             trees = group_expressions(self.statement, group, self.outputs, self.scope)
-        for tree in trees:
+        for tree in sorted(trees, key=lambda one: not is_window(one)):  # whose columns the others may name
             found = window_of(self.statement, self.scope, tree, self.binder)
             if found is None:
                 self.add_key(resolve(self.scope, tree), tree)

@@ -7,6 +7,7 @@ from typing import Final
 from sqlglot import exp
 
 from headwater.views.aggregates import OURS
+from headwater.views.allowed import REFUSED
 from headwater.views.binding import AGGREGATES, Binder
 from headwater.views.statements import Statement
 
@@ -15,6 +16,7 @@ CHOSEN: Final = ("min", "max", "arg_max", "argmax", "max_by", "arg_min", "argmin
 KEPT: Final = frozenset((*COUNTED, *CHOSEN))
 WINDOWS: Final = frozenset({"tumble", "hop", "session"})
 ONLY_NOW: Final = "its result depends on when it is asked: take _time or _recorded of the record"
+OF_DATABASE: Final = "it tells of the database, and not of the record"
 
 PARTS: Final = (
     ("with_", "WITH is not part of views: give each query a name of its own, CREATE VIEW name AS SELECT …"),
@@ -72,11 +74,15 @@ def refuse_functions(statement: Statement, binder: Binder) -> None:
             continue
         if binder.is_aggregate(word):
             raise statement.text.error(f"{name} cannot be maintained by changes; there are: {AGGREGATES}", start)
+        if word in REFUSED or word.startswith(("pg_", "has_")):
+            raise statement.text.error(f"{name} cannot be in a view: {OF_DATABASE}", start)
         if binder.changes_by_itself(word):
             raise statement.text.error(f"{name} cannot be in a view: {ONLY_NOW}", start)
     for call in statement.query.find_all(exp.Anonymous):
         if call.name.lower() == "age" and len(call.expressions) == 1:  # it counts from today
             raise statement.error(f"{call.sql('duckdb')} cannot be in a view: {ONLY_NOW}", call)
+    for node in statement.query.find_all(exp.CurrentUser, exp.SessionUser, exp.CurrentCatalog):
+        raise statement.error(f"{node.sql('duckdb')} cannot be in a view: {OF_DATABASE}", node)
     for node in statement.query.find_all(
         exp.CurrentDate, exp.CurrentTimestamp, exp.CurrentTime, exp.Localtime, exp.Localtimestamp
     ):

@@ -67,7 +67,7 @@ class Place:
     Arguments: alias: ours (`r0`, `u0`, `win`); shown: the name in the statement; members; metadata; item: whether it is
     the elements of a list, whose fields are inside one column; list_of: those elements' list; used: of each column
     the paths inside it that are used; touched: whether anything is; outputs: of a view that is read as the topic that
-    it reads, what its columns are.
+    it reads, what its columns are; repeated: those of a view's columns that are in it once per element of a list.
     """
 
     alias: str
@@ -79,6 +79,7 @@ class Place:
     used: dict[str, set[Names]] = field(default_factory=dict)
     touched: bool = False
     outputs: Mapping[str, exp.Expr] | None = None
+    repeated: frozenset[str] = frozenset()
 
     def access(self, names: Sequence[str]) -> exp.Expr:
         """The expression of a value in it. Arguments: names: the way to it, from its column on."""

@@ -41,10 +41,15 @@ PLACE: Final = ("_partition", "_offset")
 COLUMNS: Final = (Member("window_start", "window_start", TIMESTAMP), Member("window_end", "window_end", TIMESTAMP))
 
 
+def is_window(node: exp.Expr) -> bool:
+    """Whether an expression of GROUP BY is a window."""
+    return isinstance(node, exp.Anonymous) and node.name.upper() in FORMS
+
+
 def window_of(statement: Statement, scope: Scope, node: exp.Expr, binder: Binder) -> Window | Unnest | None:
     """The window that an expression of GROUP BY is, whose columns become known; None: it is none.
     Raises: BadStatement."""
-    if not isinstance(node, exp.Anonymous) or node.name.upper() not in FORMS:
+    if not is_window(node):
         return None
     kind, count, form = FORMS[node.name.upper()]
     grace, plain = None, []
