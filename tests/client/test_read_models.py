@@ -168,9 +168,12 @@ def test_the_asynchronous_face_reads_the_same(enter: Callable[[], Running]) -> N
             entities = await bank.rows(Account, after=paid[0].token, timeout_s=60, id="a")
             assert [(one.id, one.version) for one in entities] == [("a", 3)]
             assert await bank.replay(Account) == {account: await bank.get(Account, account) for account in "ab"}
-            async with asyncio.timeout(60):
-                while any((await bank.lag()).values()):
-                    await asyncio.sleep(0.005)
+            loop = asyncio.get_running_loop()
+
+            def caught_up() -> bool:
+                return not any(asyncio.run_coroutine_threadsafe(bank.lag(), loop).result(60).values())
+
+            await asyncio.to_thread(eventually, caught_up)
 
     asyncio.run(story())
 

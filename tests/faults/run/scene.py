@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 
 from headwater.log.kafka import KafkaLog
 from headwater.log.port import TopicPartition
+from headwater.testing import eventually
 from headwater.testing.brokers import Cluster, start_brokers
 from headwater.testing.proxy import Api, Proxy
 from tests.disks import SmallDisk, small_disk_or_none
@@ -115,12 +116,10 @@ class Scene:
 
     def happens(self, condition: Callable[[], T | None], what: str, timeout_s: float = HAPPENS_S) -> T:
         """The first true answer of a condition. Raises: Missed: not in time."""
-        deadline = time.monotonic() + timeout_s
-        while not (answer := condition()):
-            if time.monotonic() > deadline:
-                raise Missed(f"within {timeout_s:g} s it did not happen that {what}")
-            time.sleep(0.02)
-        return answer
+        try:
+            return eventually(condition, timeout_s)
+        except AssertionError as error:
+            raise Missed(f"within {timeout_s:g} s it did not happen that {what}") from error
 
     def _admin(self) -> AdminClient:
         return AdminClient({"bootstrap.servers": self.cluster.bootstrap, "log_level": 0})
