@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -203,6 +204,11 @@ def test_who_was_given_no_partition_refuses_until_the_other_is_gone(
         wanted = r"by another process, which has order-events/0, .* stop it, or .*, WITH \(shared = true\)"
         with pytest.raises(Unavailable, match=wanted):
             shop.query(question, into=Summary, timeout_s=1)
+        with pytest.raises(Unavailable, match=wanted):
+            shop.query(question, into=Summary, after=placed, timeout_s=WAIT_S)
+        asking = hw.AsyncShop(shop._desk, shop._models).query(question, into=Summary, after=placed, timeout_s=WAIT_S)
+        with pytest.raises(Unavailable, match=wanted):
+            asyncio.run(asking)
         assert noticed(other) == []
         assert beside.query(question, into=Summary, timeout_s=1) == rows
         other.close()

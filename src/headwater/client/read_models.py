@@ -175,6 +175,7 @@ class ReadModels:
                 continue
             state, _ = health(store.notes(model.runner), status, self._environment)
             if state == "running":
+                self._refuse_waiting(model)
                 return False
             self._wait(model, part, 0)
         return True
@@ -278,6 +279,8 @@ class ReadModels:
 
     def _wait(self, model: ReadModel, part: Positions, timeout_s: float) -> None:
         store, progress, status = self._maintained(model)
+        if not reached(store.positions(model.runner), part):
+            self._refuse_waiting(model)
         wait_until(
             store,
             model.runner,
@@ -289,6 +292,11 @@ class ReadModels:
             status=status,
             environment=self._environment,
         )
+
+    def _refuse_waiting(self, model: ReadModel) -> None:
+        """Raises: Unavailable: this process maintains a view, and another one has all of its partitions."""
+        if self._views is not None and model in self._view_models:
+            self._views.refuse_waiting(model)
 
     def _maintained(self, model: ReadModel) -> tuple[Watched, Progress | None, Status | None]:
         """What tells how far a read model is; and of its runner, if that runs here, what wakes and what it says."""

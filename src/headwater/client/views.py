@@ -19,6 +19,7 @@ from headwater.errors import HeadwaterError, Misuse, Unavailable
 from headwater.log.port import Log
 from headwater.projections.read_model import ReadModel
 from headwater.projections.waiting import Progress, Watched
+from headwater.readers.foreign import group_now
 from headwater.readers.loop import ReadingLoop, Status
 from headwater.readers.relaying import Relaying
 from headwater.schemas.topics import Codecs
@@ -164,6 +165,18 @@ class Views:
             return self._sharing, None, runner.loop.status if self._maintained else None
         file = self._file(runner)
         return (self._remote, None, None) if file is None else (self._shown(runner, file), *self._tells(runner))
+
+    def refuse_waiting(self, model: ReadModel) -> None:
+        """Before somebody waits for a view. Raises: Unavailable: a process that lives has all of its partitions, and
+        makes it in a file of its own, so that here nothing comes."""
+        runner = self._runner(model)
+        if not self._maintained or runner.loop.status.owned:
+            return
+        try:
+            runner.refuse_shared()
+        except Unavailable:
+            if any(group_now(self.log, model.runner).members.values()):
+                raise
 
     def letters(self, model: ReadModel) -> Letters | FarLetters | SharedLetters:
         """What the reader of a view has set aside. Raises: Unavailable: nobody on this machine has the file."""
