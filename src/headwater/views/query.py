@@ -145,16 +145,19 @@ class QueryPlan:
         trees = [tree for _, tree in self.outputs] if group is None and not self.select.args.get("having") else []
         if self.select.args.get("distinct") is None:
             trees = group_expressions(self.statement, group, self.outputs, self.scope)
-        for tree in sorted(trees, key=lambda one: not is_window(one)):  # whose columns the others may name
-            found = window_of(self.statement, self.scope, tree, self.binder)
-            if found is None:
-                self.add_key(resolve(self.scope, tree), tree)
-                continue
+        self.read_window(trees)  # first: the others may name its columns, wherever they stand
+        for tree in trees:
+            of_window = [exp.column("window_start"), exp.column("window_end")] if is_window(tree) else [tree]
+            for one in of_window:
+                self.add_key(resolve(self.scope, one), tree)
+
+    def read_window(self, trees: Sequence[exp.Expr]) -> None:
+        """The window of GROUP BY, whose columns become known. Raises: BadStatement: there are two."""
+        for tree in filter(is_window, trees):
             if self.window is not None:
                 raise self.statement.error("a view has one window: a row would be in several of both", tree)
-            self.window, self.written_window = found, tree
-            for name in ("window_start", "window_end"):
-                self.add_key(resolve(self.scope, exp.column(name)), tree)
+            self.window = window_of(self.statement, self.scope, tree, self.binder)
+            self.written_window = tree
 
     def add_key(self, tree: exp.Expr, written: exp.Expr) -> None:
         if aggregates_in(written):

@@ -15,7 +15,7 @@ are planned as an `Unnest`.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final, Literal, cast, get_args
+from typing import Final, Literal, TypeGuard, cast, get_args
 
 from sqlglot import exp
 
@@ -41,16 +41,14 @@ PLACE: Final = ("_partition", "_offset")
 COLUMNS: Final = (Member("window_start", "window_start", TIMESTAMP), Member("window_end", "window_end", TIMESTAMP))
 
 
-def is_window(node: exp.Expr) -> bool:
+def is_window(node: exp.Expr) -> TypeGuard[exp.Anonymous]:
     """Whether an expression of GROUP BY is a window."""
     return isinstance(node, exp.Anonymous) and node.name.upper() in FORMS
 
 
-def window_of(statement: Statement, scope: Scope, node: exp.Expr, binder: Binder) -> Window | Unnest | None:
-    """The window that an expression of GROUP BY is, whose columns become known; None: it is none.
+def window_of(statement: Statement, scope: Scope, node: exp.Anonymous, binder: Binder) -> Window | Unnest:
+    """The window that an expression of GROUP BY is (see `is_window`), whose columns become known.
     Raises: BadStatement."""
-    if not is_window(node):
-        return None
     kind, count, form = FORMS[node.name.upper()]
     grace, plain = None, []
     for one in node.expressions:
