@@ -279,8 +279,7 @@ class ReadModels:
 
     def _wait(self, model: ReadModel, part: Positions, timeout_s: float) -> None:
         store, progress, status = self._maintained(model)
-        if not reached(store.positions(model.runner), part):
-            self._refuse_waiting(model)
+        self._refuse_waiting(model)
         wait_until(
             store,
             model.runner,
