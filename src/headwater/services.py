@@ -24,6 +24,7 @@ from headwater.owners.steps import StepMaker
 from headwater.processes.declare import ProcessShape
 from headwater.processes.forwarding import Forwarder
 from headwater.processes.reacting import Reactor
+from headwater.projections.divided import Divided
 from headwater.readers.held_topic import HeldTopic
 from headwater.readers.loop import ReadingLoop, Status
 from headwater.readers.relaying import Relaying
@@ -55,6 +56,7 @@ class Services:
         self._relays: list[Relaying] = []
         self._watch: Watch | None = None
         self._reporting: Reporting | None = None
+        self._divided: Divided | None = None
 
     @property
     def notices(self) -> list[str]:
@@ -95,11 +97,16 @@ class Services:
             loop.start()
 
     def watch(self, environment: Environment) -> None:
-        """Begins to look whether all readers get on, and, where a log can have such, for transactions that are left
-        open in what is read here."""
+        """Begins to look whether all readers get on, whether others keep read models in another store, and, where a log
+        can have such, for transactions that are left open in what is read here."""
         tellings = [owner.telling for owner in self.owners.values()]
         self._reporting = Reporting(self._log, self._loops, tellings, environment)
         self._reporting.start()
+        running = {loop.group for loop in self._loops}
+        models = [model for model in self._models.models if model.runner in running]
+        if models:
+            self._divided = Divided(self._log, self._models.store, models, environment)
+            self._divided.start()
         timeout_s = self._log.transaction_timeout_s
         if timeout_s is not None:
             topics = {topic for loop in self._loops for topic in loop.topics}
@@ -140,6 +147,8 @@ class Services:
             loop.stop()
         if self._reporting is not None:
             self._reporting.stop()
+        if self._divided is not None:
+            self._divided.stop()
         if self._watch is not None:
             self._watch.stop()
         for owner in self.owners.values():

@@ -6,10 +6,14 @@ import json
 import re
 import sqlite3
 from contextlib import closing
+from pathlib import Path
+
+import pytest
 
 from headwater.client.shop import Shop
+from headwater.testing.waiting import eventually
 from tests.bank import Open
-from tests.cli.conftest import Shell, refuse_unknown_command
+from tests.cli.conftest import Shell, an_app, at_work, refuse_unknown_command
 from tests.cli.test_run import ROOT
 
 PAGE = (ROOT / "docs" / "doctor.md").read_text()
@@ -37,6 +41,30 @@ def test_a_fault_is_told_with_what_to_do_and_in_the_exit_code(shell: Shell, bank
     shown = shell("doctor --output table")
     assert shown.code == 1
     assert f"retention, topic account-events:\n  {row['todo']}\n" in shown.out
+
+
+def test_read_models_that_are_divided_over_two_stores(shell: Shell, project: Path) -> None:
+    app = an_app(project)
+    with at_work(app), at_work(app, store="sqlite:///other.db"):
+        eventually(lambda: shell("doctor").code == 1)
+        rows = [json.loads(line) for line in shell("doctor").out.splitlines()]
+        faults = [row for row in rows if row["level"] == "fault"]
+        assert {(row["check"], row["where"]) for row in faults} == {
+            ("one store", "group bank-balance-v1"),
+            ("one store", "group bank-account-table"),
+        }
+        assert "in another store, so that none has all rows" in faults[0]["found"]
+        assert "one store" in faults[0]["todo"]
+    assert {row["level"] for row in shell("doctor").rows} == {"ok"}
+
+
+@pytest.mark.parametrize("named", ["--app bankapp:nothing", "--store sqlite:///not_there.db"])
+def test_an_app_or_a_store_that_is_not_there_is_unknown_and_the_rest_is_told(
+    shell: Shell, bank: Shop, named: str
+) -> None:
+    [unknown] = (row for row in shell(f"doctor {named}").rows if row["level"] != "ok")
+    assert (unknown["level"], unknown["check"]) == ("unknown", "one store")
+    assert "it could not be looked at: " in unknown["found"]
 
 
 def test_a_log_that_nobody_has_used(shell: Shell, project: object) -> None:

@@ -10,10 +10,11 @@ What only one kind of log can know stands beside that log (`log.kafka.judging`, 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from headwater.environment import SYSTEM, Environment
-from headwater.errors import Unavailable
+from headwater.errors import Unavailable, counted
 from headwater.log.findings import Finding, or_fine
 from headwater.log.port import Log, TopicDescription, TopicPartition, TopicSpec
 from headwater.log.topology import (
@@ -32,6 +33,11 @@ from headwater.log.topology import (
 from headwater.operations.clocks import WRONG_S, clocks
 from headwater.operations.groups import group_lags
 from headwater.operations.stopped import waiting
+from headwater.projections.divided import TODO, Divided, words
+from headwater.projections.read_model import ReadModel
+from headwater.stores.port import Store
+
+AGAIN_S = 3.0
 
 CLOCKS = f"within {WRONG_S:g} s of the brokers', as the newest states tell"
 
@@ -54,6 +60,15 @@ def examine(log: Log, environment: Environment = SYSTEM) -> list[Finding]:
         *_look("stopped", what, "no command waits for an owner that lives", lambda: _stopped(log, environment)),
         *([] if log.embedded else _look("clocks", "owners", CLOCKS, lambda: clocks(log, entities, there, environment))),
     ]
+
+
+def examine_read_models(
+    log: Log, store: Store, models: Sequence[ReadModel], environment: Environment = SYSTEM
+) -> list[Finding]:
+    """Looks whether all who read for read models keep their rows in one store. Takes some seconds more where somebody
+    seems not to. Arguments: store: that of an app; models: of the app."""
+    what, fine = counted(len(models), "read model"), "whoever reads for them keeps their rows in this store"
+    return _look("one store", what, fine, lambda: _divided(log, store, models, environment))
 
 
 def _look(check: str, where: str, fine: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
@@ -106,6 +121,17 @@ def _beginnings(log: Log, there: Mapping[str, TopicDescription], specs: list[Top
             found = f"begins at offset {begin}: what was before is gone, and nothing can be built from it again"
             todo = "restore the topic from a backup; keep the states and read models that there are until then"
             yield Finding("fault", "history", f"partition {tp}", found, todo)
+
+
+def _divided(log: Log, store: Store, models: Sequence[ReadModel], environment: Environment) -> Iterator[Finding]:
+    looking = Divided(log, store, models, environment)
+    found = looking.found()
+    if found:  # who was just given partitions is about to say so
+        threading.Event().wait(AGAIN_S)
+        found = {runner: members for runner, members in looking.found().items() if runner in found}
+    for model in models:
+        if model.runner in found:
+            yield Finding("fault", "one store", f"group {model.runner}", words(model, found[model.runner]), TODO)
 
 
 def _stopped(log: Log, environment: Environment) -> Iterator[Finding]:

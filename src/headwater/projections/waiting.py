@@ -165,17 +165,23 @@ def lives(note: RunnerNote, environment: Environment) -> bool:
     """Whether a worker that said it runs still does. On the same machine its process is asked for: one that is at a
     long batch says nothing meanwhile."""
     silent_s = (environment.now() - note.heartbeat).total_seconds()
+    runs = runs_here(note)
+    return silent_s <= DEAD_S if runs is None else runs and silent_s <= BUSY_S
+
+
+def runs_here(note: RunnerNote) -> bool | None:
+    """Whether the process of a worker is there. None: it is of another machine, where nobody can be asked."""
     host, _, rest = note.worker.partition("/")
     pid = rest.partition("/")[0]
     if host != socket.gethostname() or not pid.isdigit():
-        return silent_s <= DEAD_S
+        return None
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return silent_s <= BUSY_S
-    return silent_s <= BUSY_S
+        return True
+    return True
 
 
 def not_yet(

@@ -107,6 +107,11 @@ ALERTS: dict[str, AlertKind] = {
     "headwater_dead_letters_waiting": AlertKind(
         _PARTITION, "there is a dead letter", "`hw deadletters list`; see failures.md"
     ),
+    "headwater_read_model_divided": AlertKind(
+        ("group",),
+        "processes of one group keep a read model in different stores, each a part of the rows, for more than 12 s",
+        "start all processes of the app with one `--store`; it is filled from where its rows are",
+    ),
     "headwater_owner_stuck": AlertKind(
         ("entity",),
         "commands of callers in this process have been carried out for more than 20 s",
