@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -164,6 +164,8 @@ def test_going_back_to_the_future(bank: hw.Shop, late_entry: None) -> None:
 def test_going_back_where_there_is_nothing(bank: hw.Shop, late_entry: None) -> None:
     with pytest.raises(hw.Misuse, match="version 9 does not exist"):
         bank.revert(Account, "a", to_version=9)
+    with pytest.raises(hw.Misuse, match="no state before its first event"):
+        bank.revert(Account, "a", to_version=0)
     with pytest.raises(hw.NotFound):
         bank.revert(Account, "nobody", to_version=1)
 
@@ -201,6 +203,9 @@ def test_everything_that_can_be_a_key(bank: hw.Shop) -> None:
         assert [one.meta.entity_id for one in bank.history(Account, key)] == [key]
 
 
+TOO_EARLY = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
+
+
 @pytest.mark.parametrize(
     ("ask", "wanted"),
     [
@@ -227,6 +232,9 @@ def test_everything_that_can_be_a_key(bank: hw.Shop) -> None:
         (lambda shop: shop.send(Open("a", "ann"), actor=5), r"actor is a text, not 5 \(int\)"),
         (lambda shop: shop.send(Open("a", "ann"), expected_version="1"), "expected_version is a number of events"),
         (lambda shop: shop.send(Open("a", "ann"), time=date(2024, 4, 10)), r"time must be a time, .* \(date\)"),
+        (lambda shop: shop.send(Open("a", "ann"), time=TOO_EARLY), "^time is outside of the years 1 to 9999 in UTC"),
+        (lambda shop: shop.rows(Account, after=5), r"after= takes a receipt, .* not 5 \(int\)"),
+        (lambda shop: shop.row(Account, "a", after=[None]), r"after= takes a receipt, .* not \[None\] \(list\)"),
     ],
 )
 def test_arguments_of_a_wrong_type_are_refused(bank: hw.Shop, ask: Callable[[Any], object], wanted: str) -> None:

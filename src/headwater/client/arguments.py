@@ -5,9 +5,10 @@ Type checkers tell the same; not every program is checked.
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Collection
+from datetime import UTC, datetime
 
-from headwater.client.receipts import Sending
+from headwater.client.receipts import Receipt, Sending
 from headwater.entities.travel import Moment
 from headwater.errors import Misuse
 from headwater.messages.declare import Command
@@ -63,6 +64,15 @@ def refuse_time(name: str, value: object) -> None:
         raise Misuse(f"{name} must be a time, such as datetime(2024, 4, 10, tzinfo=UTC), not {_told(value)}")
     if value.tzinfo is None:
         raise Misuse(f"{name} must be aware, such as datetime(2024, 4, 10, tzinfo=UTC)")
+    try:
+        value.astimezone(UTC)
+    except OverflowError:
+        raise Misuse(f"{name} is outside of the years 1 to 9999 in UTC: {value!r}") from None
+
+
+def refuse_receipts(after: object) -> None:
+    if not isinstance(after, Collection) or not all(isinstance(one, Receipt) for one in after):
+        raise Misuse(f"after= takes a receipt, several, or the token of one, not {_told(after)}")
 
 
 def _told(value: object) -> str:

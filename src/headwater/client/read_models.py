@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from headwater.client.arguments import refuse_receipts
 from headwater.client.receipts import Receipt
 from headwater.entities.behaviour import Behaviour
 from headwater.environment import Environment
@@ -310,8 +311,10 @@ class ReadModels:
             token = decode_token(after)
             self._refuse_other(token.log_id, "token")
             return {TopicPartition(*tp): position for tp, position in token.positions.items()}
+        receipts = [after] if isinstance(after, Receipt) else after
+        refuse_receipts(receipts)
         wanted: dict[TopicPartition, int] = {}
-        for receipt in [after] if isinstance(after, Receipt) else after:
+        for receipt in receipts:
             self._refuse_other(receipt.log, "receipt")
             for tp, position in receipt.positions.items():
                 wanted[tp] = max(position, wanted.get(tp, 0))

@@ -15,7 +15,7 @@ from headwater.client.receipts import Appending, Sending
 from headwater.entities.aggregate import Aggregate
 from headwater.entities.behaviour import Behaviour
 from headwater.entities.travel import Moment, newest_version
-from headwater.errors import NotFound
+from headwater.errors import Misuse, NotFound
 from headwater.messages.builtin import Reverted
 from headwater.messages.declare import Command
 from headwater.owners.replies import Reply
@@ -88,6 +88,8 @@ def reverting(
     history = desk.history(behaviour, entity_id)
     if not history:
         raise NotFound(behaviour.entity, entity_id)
+    if to_version == 0:
+        raise Misuse("to_version=0: an entity has no state before its first event, which makes version 1")
     state = desk.past(behaviour, entity_id, Moment(at_version=to_version))
     event = Reverted(state=msgspec.Raw(behaviour.encode_state(state)), to_version=to_version)
     expected = newest_version(history)
