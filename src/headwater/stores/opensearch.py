@@ -44,7 +44,7 @@ from headwater.stores.opensearch_state import (
     WorkersDoc,
     runner_name,
 )
-from headwater.stores.opensearch_switching import follow, show_first
+from headwater.stores.opensearch_switching import follow, forget_owner, show_first
 from headwater.stores.opensearch_switching import switch as exchange_tables
 from headwater.stores.opensearch_tables import HIDDEN, SearchTable, writing
 from headwater.stores.opensearch_transactions import apply
@@ -131,19 +131,31 @@ class OpenSearchStore:
             if found.frozen is not None:
                 raise Frozen(place, found.frozen)
             self._finding.refuse_moved(names)
-            return RunnerDoc(tables=found.tables, indices=found.indices, forgetting=True)
+            closed = {id: session for id, session in found.sessions.items() if session.closed}
+            return RunnerDoc(tables=found.tables, indices=found.indices, sessions=closed, forgetting=True)
 
         try:
             found, _ = self._sessions.until_thawed(lambda: self._state.change(runner_name(place), RunnerDoc, begin))
         except Moved:
             return self.forget(runner)
-        for name in () if found is None else found.tables:
+        others = False
+        for name in names.owned(runner).union(() if found is None else found.tables):
             table, _ = self._state.read(name, TableDoc)
-            if table is not None and table.runner == place:
-                self._connection.ask("DELETE", path_of(table.index), accept=[MISSING])
-                self._state.remove(name)
+            if table is None:
+                continue
+            if names.owner(name, table) != runner:
+                others = True
+                continue
+            self._connection.ask("DELETE", path_of(table.index), accept=[MISSING])
+            self._state.remove(name)
         self._finding.forget_tables(() if found is None else found.indices)
-        self._state.remove(runner_name(place))
+        forget_owner(self._state, runner)
+        if others:  # what sessions of this place have left in them is judged here
+            self._state.change(
+                runner_name(place), RunnerDoc, lambda found: found and RunnerDoc(sessions=found.sessions)
+            )
+        else:
+            self._state.remove(runner_name(place))
         return None
 
     def shown(self, name: str) -> Shown | None:
@@ -266,9 +278,9 @@ class OpenSearchStore:
             if stored is None or stored.index != index:  # another process has made it meanwhile
                 self._connection.ask("DELETE", path_of(index), accept=[MISSING])
                 return self._open(names, runner, schema)
-        refuse_another_runner(schema, self._place, runner, names.runner_at(stored.runner))
+        refuse_another_runner(schema, self._place, runner, names.owner(name, stored))
         refuse_changed_shape(schema, stored.shape)
-        return SearchTable(schema, stored.index, stored.runner)
+        return SearchTable(schema, stored.index, place)
 
     def _list_tables(self, names: Names, runner: str, tables: Sequence[SearchTable], code: str) -> str:
         """Adds tables to those of a runner. Returns: the code of its rows. Raises: Moved."""

@@ -62,7 +62,15 @@ class Names:
         found = self.table_doc(name, version)
         if found is None:
             raise refuse_unmade(name, version, self._where)
-        return self.runner_at(found.runner)
+        return self.owner(self.table_key(name, version), found)
+
+    def owner(self, key: str, table: TableDoc) -> str:
+        """Who fills a table. Arguments: key: the name of its document."""
+        return self.document.owners.get(key) or self.runner_at(table.runner)
+
+    def owned(self, runner: str) -> set[str]:
+        """The names of the documents of tables that have stayed with a runner."""
+        return {key for key, owner in self.document.owners.items() if owner == runner}
 
     def shown(self, name: str) -> Shown | None:
         """What a table's name shows."""
@@ -70,7 +78,7 @@ class Names:
         table = None if version is None else self.table_doc(name, version)
         if version is None or table is None:
             return None
-        runner = self.runner_at(table.runner)
+        runner = self.owner(self.table_key(name, version), table)
         return Shown(version, runner, self.runner_doc(runner).code or "")
 
     def table(self, schema: TableSchema[Any]) -> SearchTable:
@@ -82,7 +90,8 @@ class Names:
         if stored is None:
             raise Unavailable(f"{self._where} has no table {schema.title} yet: start the process that runs it")
         refuse_changed_shape(schema, stored.shape)
-        table = self.tables[schema.name, schema.version] = SearchTable(schema, stored.index, stored.runner)
+        place = self.place(self.owner(self.table_key(schema.name, schema.version), stored))
+        table = self.tables[schema.name, schema.version] = SearchTable(schema, stored.index, place)
         return table
 
 

@@ -63,8 +63,9 @@ class RunnerDoc(msgspec.Struct, omit_defaults=True):
     exchanges its tables for others, while nobody else may commit.
 
     The document of `SWITCH` says besides: places: the document in which a runner is found, moved: that in which a table
-    is, where they are not in their own; exchanges: how often these have changed; shown: the version that a table's name
-    shows; pending: other programs do not see all of it yet.
+    is, where they are not in their own; owners: the runner of a table that stayed with it when it was exchanged for
+    another one; exchanges: how often these have changed; shown: the version that a table's name shows; pending: other
+    programs do not see all of it yet.
     """
 
     positions: dict[str, dict[int, int]] = {}
@@ -77,6 +78,7 @@ class RunnerDoc(msgspec.Struct, omit_defaults=True):
     frozen: str | None = None
     places: dict[str, str] = {}
     moved: dict[str, str] = {}
+    owners: dict[str, str] = {}
     exchanges: int = 0
     shown: dict[str, int] = {}
     pending: bool = False

@@ -11,7 +11,7 @@ says that this is still to be done, and whoever reads it then does it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -23,7 +23,7 @@ from headwater.stores.opensearch_documents import Transaction
 from headwater.stores.opensearch_finding import Finding, Moved, Names
 from headwater.stores.opensearch_loading import SearchLoading
 from headwater.stores.opensearch_sessions import Frozen, Own, Sessions
-from headwater.stores.opensearch_state import MISSING, SWITCH, RunnerDoc, State, runner_name, table_name
+from headwater.stores.opensearch_state import MISSING, SWITCH, RunnerDoc, State, TableDoc, runner_name, table_name
 from headwater.stores.opensearch_tables import HIDDEN
 from headwater.stores.opensearch_transactions import Attempt, attempts
 from headwater.stores.switching import Switch, refuse_behind
@@ -54,6 +54,7 @@ class SwitchAttempt(Attempt):
         self._state, self._wanted, self._work = sessions.state, wanted, work
         self._as = ""
         self._shown: dict[str, int] = {}
+        self._owners: dict[str, str] = {}
         self._frozen: list[str] = []
 
     def run(self, work: Callable[[SearchLoading], None], *, again: bool) -> set[str] | None:
@@ -77,11 +78,26 @@ class SwitchAttempt(Attempt):
             now = names.shown(name)
             if now is not None:
                 runners.add(now.runner)
-        for place in sorted(map(names.place, runners)):
-            self._freeze(place)
+        docs = {place: self._freeze(place) for place in sorted(map(names.place, runners))}
+        if wanted.tables:
+            both = (wanted.runner, wanted.other)
+            self._owners = self._owned(names, [docs[names.place(runner)] for runner in both])
         refuse_behind(wanted, names.shown, names.runner_of, lambda runner: names.runner_doc(runner).stored)
 
-    def _freeze(self, place: str) -> None:
+    def _owned(self, names: Names, docs: Sequence[RunnerDoc | None]) -> dict[str, str]:
+        """Whose each table of the two runners is after the exchange, by the name of its document: positions and rows go
+        to the other one, and what is not in a pair stays where it is."""
+        wanted = self._wanted
+        keys = {key for doc in docs if doc is not None for key in doc.tables}
+        keys |= names.owned(wanted.runner) | names.owned(wanted.other)
+        tables = {key: self._state.read(key, TableDoc)[0] for key in keys}
+        owners = {key: names.owner(key, table) for key, table in tables.items() if table is not None}
+        for one, other in wanted.tables:
+            owners[names.table_key(one.name, one.version)] = wanted.other
+            owners[names.table_key(other.name, other.version)] = wanted.runner
+        return owners
+
+    def _freeze(self, place: str) -> RunnerDoc | None:
         def change(found: RunnerDoc | None) -> RunnerDoc:
             found = RunnerDoc() if found is None else found
             if found.frozen is not None and found.frozen != self._as:
@@ -98,6 +114,7 @@ class SwitchAttempt(Attempt):
         if found is not None:
             self._all.verdicts.learn(found)
             self._all.settle(place, found)
+        return found
 
     def _alter(self, found: RunnerDoc) -> bool:
         number, session, _ = Transaction.named(self._as)
@@ -108,6 +125,7 @@ class SwitchAttempt(Attempt):
         wanted = self._wanted
         if wanted.tables:
             exchange(found.places, wanted.runner, wanted.other)
+            found.owners.update(self._owners)
         for one, other in wanted.tables:
             exchange(found.moved, table_name(one.name, one.version), table_name(other.name, other.version))
             for table in (one, other):
@@ -120,6 +138,19 @@ class SwitchAttempt(Attempt):
 
 def exchange(places: dict[str, str], one: str, other: str) -> None:
     places[one], places[other] = places.get(other, other), places.get(one, one)
+
+
+def forget_owner(state: State, runner: str) -> None:
+    """Of a runner whose tables are removed."""
+
+    def change(found: RunnerDoc | None) -> RunnerDoc | None:
+        kept = {} if found is None else {key: owner for key, owner in found.owners.items() if owner != runner}
+        if found is None or len(kept) == len(found.owners):
+            return None
+        found.owners = kept
+        return found
+
+    state.change(runner_name(SWITCH), RunnerDoc, change)
 
 
 def show_first(state: State, finding: Finding, name: str, version: int) -> None:

@@ -97,6 +97,37 @@ class SwitchingConformance:
         store.forget(BESIDE)
         assert store.rows(notes) == [Holder("new")]
 
+    def test_what_is_not_exchanged_stays_with_its_runner(self, both: SwitchingStore) -> None:
+        audit = bookkeeping_table("audit", RUNNER, Holder, ("name",))
+        both.open_tables(RUNNER, [HOLDER, audit])
+
+        def note(name: str) -> None:
+            at = both.positions(RUNNER)
+            both.apply(RUNNER, at, at, lambda loading: loading.save(audit, [Holder(name)]))
+
+        def noted() -> list[str]:
+            both.open_tables(RUNNER, [HOLDER, audit])
+            return sorted(row.name for row in both.rows(audit))
+
+        note("before")
+        both.switch(switching(), nothing)
+        assert noted() == ["before"]
+        note("between")
+        fill(both, 1, 5, 7, next=True)
+        both.switch(switching(), nothing)
+        assert noted() == ["before", "between"]
+        note("back")
+        both.switch(switching(), nothing)
+        both.forget(BESIDE)
+        assert noted() == ["back", "before", "between"]
+        note("alone")
+        both.open_tables(BESIDE, [NEXT], "newest code")
+        fill(both, 3, None, 7, next=True)
+        both.switch(switching(), nothing)
+        assert noted() == ["alone", "back", "before", "between"]
+        both.forget(RUNNER)
+        assert noted() == [], "it is forgotten with its runner"
+
     def test_the_way_back_is_the_same_exchange(self, both: SwitchingStore) -> None:
         both.switch(switching(), nothing)
         fill(both, 1, 5, 7, next=True)
