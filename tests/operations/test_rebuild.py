@@ -51,6 +51,13 @@ class Counted(hw.Projection):
         self.total += event.total
 
 
+class Narrower(hw.Projection, name="counted", version=2):
+    customer: hw.Key[str]
+
+    @hw.on(Placed, key=lambda event, meta: event.customer)
+    def placed(self, event: Placed) -> None: ...
+
+
 class Clock(VirtualEnvironment):
     """Its deadlines are virtual, too."""
 
@@ -522,6 +529,46 @@ def test_rows_under_another_key_differ_all_and_can_be_switched_to() -> None:
     assert (compared.columns_gone, compared.columns_new) == (["customer", "orders", "total"], ["trade_id"])
     one.switch(silent)
     assert len(list(old.store.query("SELECT trade_id FROM counted"))) == 70
+
+
+def test_the_way_back_to_a_version_waits_until_its_workers_have_read_what_the_other_ones_have() -> None:
+    old = Reading(trades(7), Counted)
+    old.read()
+    new = Reading(old.log, Narrower, store=old.store)
+    one = rebuilding(new)
+    build(one)
+    one.switch(silent)
+    new.start()
+    append(old.log, [placed("t", customer="c9")])
+    new.read()
+    store: Any = old.store
+    switch, tries = store.switch, [0]
+
+    def second_time(*arguments: Any) -> None:
+        tries[0] += 1
+        if tries[0] == 2:
+            old.read()
+        switch(*arguments)
+
+    store.switch = second_time
+    one.roll_back(silent)
+    assert (tries, totals(old)["c9"]) == ([2], Decimal(10))
+
+
+def test_the_way_back_to_a_version_that_nobody_maintains_is_refused_at_once() -> None:
+    old = Reading(trades(7), Counted)
+    old.read()
+    old.runner.close()
+    new = Reading(old.log, Narrower, store=old.store)
+    one = rebuilding(new)
+    build(one)
+    one.switch(silent)
+    new.start()
+    append(old.log, [placed("t", customer="c9")])
+    new.read()
+    with pytest.raises(Unavailable, match="start the processes of that version, and let them catch up"):
+        one.roll_back(silent)
+    assert new.store.shown("counted").version == 2  # type: ignore[attr-defined] # a store that switches
 
 
 def test_what_came_since_the_build_is_there_after_the_switch_and_after_the_way_back() -> None:

@@ -12,6 +12,7 @@ as far as the old ones: names never show earlier rows than before. The rows of b
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import NamedTuple
 
@@ -40,8 +41,11 @@ from headwater.projections.read_model import ReadModel
 from headwater.projections.showing import change_nothing, show_only
 from headwater.projections.waiting import health
 from headwater.projections.worker_code import workers_of_other_code
-from headwater.stores.port import Store
+from headwater.stores.port import Loading, Store
 from headwater.stores.switching import Behind, Switch, SwitchingStore, beside_runner
+
+LOOK_S, LOOKS = 0.1, 100
+"""How often it is looked whether rows that others maintain are as far as those that queries find."""
 
 
 class OtherCode(Unavailable):
@@ -164,10 +168,7 @@ class Rebuilding:
     def show(self) -> None:
         """Lets queries find the version of the code at hand, which somebody has filled. Raises: Unavailable: it is not
         there, or not as far as what they find now."""
-        try:
-            self._store.switch(show_only(self._model), change_nothing)
-        except Behind as error:
-            raise Unavailable(f"{error}; start the processes of that version, and let them catch up") from error
+        self._show(show_only(self._model), change_nothing, {self._model.runner})
 
     def roll_back(self, tell: Tell) -> None:
         """Lets queries find again what they found before the switch. Rows of the same version go on with the events
@@ -185,10 +186,7 @@ class Rebuilding:
                 return
             runners = {one.runner for one in row.before.values()}
             topics = frozenset(tp.topic for runner in runners for tp in self._store.positions(runner))
-            try:
-                self._store.switch(Switch(model.runner, model.runner, (), earlier, topics), self._lease.end)
-            except Behind as error:
-                raise Unavailable(f"{error}; start the processes of that version, and let them catch up") from error
+            self._show(Switch(model.runner, model.runner, (), earlier, topics), self._lease.end, runners)
 
     def drop(self) -> None:
         """Removes what is beside: rows that are being made, or those of before the switch, with the tables of an older
@@ -215,6 +213,20 @@ class Rebuilding:
             self._refuse_other_code(begun_by)
         change = partial(_now, phase=phase, before=before)
         exchange(self._model, self._store, self._lease, builder, names, change, tell, self._environment)
+
+    def _show(self, switch: Switch, work: Callable[[Loading], None], runners: Collection[str]) -> None:
+        """Lets names show rows that others maintain. Two versions read the same events, each in its own time: so it
+        waits a while until they are as far. Arguments: runners: of those rows. Raises: Unavailable: they are not."""
+        pause = threading.Event()
+        for left in reversed(range(LOOKS)):
+            try:
+                self._store.switch(switch, work)
+                return
+            except Behind as error:
+                states = [health(self._store.notes(runner), None, self._environment)[0] for runner in runners]
+                if not left or "running" not in states:
+                    raise Unavailable(f"{error}; start the processes of that version, and let them catch up") from error
+            pause.wait(LOOK_S)
 
     def _refuse_other_code(self, begun_by: str) -> None:
         if begun_by != self._model.code:

@@ -63,9 +63,8 @@ class RunnerDoc(msgspec.Struct, omit_defaults=True):
     exchanges its tables for others, while nobody else may commit.
 
     The document of `SWITCH` says besides: places: the document in which a runner is found, moved: that in which a table
-    is, where they are not in their own; owners: the runner of a table that stayed with it when it was exchanged for
-    another one; exchanges: how often these have changed; shown: the version that a table's name shows; pending: other
-    programs do not see all of it yet.
+    is, where they are not in their own; owners: whose a table is, of runners that were exchanged; exchanges: how often
+    these have changed; shown: the version that a table's name shows; pending: other programs do not see all of it yet.
     """
 
     positions: dict[str, dict[int, int]] = {}
