@@ -498,7 +498,16 @@ def test_records_of_others_are_as_described_or_set_aside() -> None:
     described = "CREATE TABLE t (k VARCHAR PRIMARY KEY, d DECIMAL(12,2), i INTEGER, l VARCHAR[], j JSON, u TIMESTAMP);"
     [view] = plan_views([Text(f"{described}CREATE TABLE v AS SELECT k, d, i, l, j, u FROM t")], catalogue())
     good = b'{"k":"a","d":1.5,"i":7,"l":["x",null],"j":{"z":[1]},"u":"2026-01-01T00:00:00Z","more":1}'
-    bad = [b'{"k":"b0","d":1.555}', b'{"i":3000000000}', b'{"l":"x"}', b"[]", b"null", b"{", b'{"k":"\xff"}']
+    bad = [
+        b'{"k":"b0","d":1.555}',
+        b'{"i":3000000000}',
+        b'{"l":"x"}',
+        b"[]",
+        b"null",
+        b"{",
+        b'{"k":"\xff"}',
+        b'{"d":"NaN"}',
+    ]
     values = [(b"a", good), (b"n", b"{}"), *((b"b%d" % i, one) for i, one in enumerate(bad)), (None, good)]
     fed = Fed(view)
     fed.feed([StoredRecord("t", 0, i, key, value, (), 0) for i, (key, value) in enumerate(values)])

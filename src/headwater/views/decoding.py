@@ -1,12 +1,12 @@
 """From records to rows of DuckDB: the fields that a view uses, read straight from the JSON of a whole batch.
 
     batch ─► Arrow (text), looked through ─► one `from_json_strict` per event type ─► rows, some of them doubtful
-    doubtful ─► the codec, one by one ─► rows again, or a trouble for the failure policy
+    doubtful ─► their class, one by one ─► rows again, or a trouble for the failure policy
 
 It is fast, reads decimals from their text without a float in between, and is lenient for all its name: a text becomes
 a number, null becomes NULL, and digits are rounded away without a word. So a row counts only if its text shows that
-nothing of this can have happened (see `doubts`); else the codec decides, which reads it as a projection would. What it
-takes is written anew in the usual form and read again. Nothing that a record holds fails its batch, and what becomes of
+nothing of this can have happened (see `doubts`); else its class decides (see `rewriting`). What that takes is written
+anew in the usual form and read again. Nothing that a record holds fails its batch, and what becomes of
 a record is the same in whichever batch it comes.
 
 The texts of a batch are looked through as one; only where something is found, each is looked at by itself. That needs
@@ -17,11 +17,9 @@ A view looks at the fields that it uses, and at nothing else of a record.
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -32,17 +30,15 @@ import pyarrow as pa
 from headwater.errors import BadData
 from headwater.failures.parking import Place, Trouble, place_of, trouble_in, trouble_of
 from headwater.log.port import Record
-from headwater.messages.builtin import Dropped, Parts
 from headwater.messages.codec import Codec
-from headwater.messages.declare import Event
-from headwater.messages.json_codec import JsonCodec
 from headwater.messages.unreadable import Unreadable
 from headwater.projections.gathering import bad_data
 from headwater.schemas.topics import Codecs
 from headwater.views.doubts import found_in, incomplete, is_in_any, suspicious
 from headwater.views.metadata import Metadata
 from headwater.views.plan import EventType, Relation
-from headwater.views.types import BIGINT, DOUBT, METADATA, PLACE, ListOf, MapOf, SqlType, StructOf, literal, quoted
+from headwater.views.rewriting import Rewriting
+from headwater.views.types import DOUBT, METADATA, PLACE, literal, quoted
 
 BATCH = "hw_batch"
 """What the records of a batch are registered as: `i`, their place in it, `v`, their text, and metadata."""
@@ -52,9 +48,6 @@ AT_ONCE = 5_000
 
 Decode = Callable[[duckdb.DuckDBPyConnection], dict[Place, Trouble]]
 """The rest of decoding a batch, once its turn has come. Returns why some records have no row."""
-
-LEAST, MOST = -(1 << 63), (1 << 63) - 1
-DECIMALS = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 
 
 class Texts(NamedTuple):
@@ -71,11 +64,9 @@ class Decoder:
 
     def __init__(self, relation: Relation, codecs: Codecs) -> None:
         self._relation = relation
-        self._types = {kind.name: kind for kind in relation.types}
         classes = [kind.cls for kind in relation.types if kind.cls is not None]
         self._codec: Codec[Any] = codecs.of(relation.name, classes)
-        self._json: JsonCodec[Any] = JsonCodec(classes)
-        self._prefixes = {kind.name: _prefix(kind) for kind in relation.types}
+        self._rewriting = Rewriting(relation.types, self._codec)
         self._metadata = Metadata([one.name for one in relation.columns], self._codec)
         self._table = quoted(relation.alias)
         self._pattern = suspicious(relation.types)
@@ -147,34 +138,18 @@ class Decoder:
     def _written_anew(
         self, places: Sequence[int], records: Sequence[Record], troubles: dict[Place, Trouble]
     ) -> Iterator[tuple[int, str]]:
-        """Doubtful records that the codec can read, in the usual form; an old one may be several events of today."""
+        """Doubtful records that can be read, in the usual form."""
         for i in places:
             record = records[i]
-            [content] = self._codec.contents([record])
-            found = self._codec.decode(content)
-            if isinstance(found, Unreadable):
-                if found.kind != "unknown_type":
-                    troubles[place_of(record)] = trouble_in(found, bad_data(found, record))
-                continue
-            if isinstance(found, Dropped):
-                continue
-            events = [event for _, event in found.events] if isinstance(found, Parts) else [found]
             try:
-                yield from [(i, self._text_of(event, record)) for event in events if self._reads(event)]
+                found = self._rewriting.texts(record)
             except BadData as error:
                 troubles[place_of(record)] = trouble_of(error)
-
-    def _reads(self, event: Event) -> bool:
-        return type(event).__hw__.wire_name in self._types
-
-    def _text_of(self, event: Event, record: Record) -> str:
-        """An event as JSON in the usual form. Raises: BadData: a number that does not fit."""
-        kind = self._types[str(type(event).__hw__.wire_name)]
-        content = msgspec.to_builtins(event, builtin_types=(Decimal,))
-        for field in kind.fields:
-            for why in unfit(content.get(field.wire), field.type):
-                raise bad_data(Unreadable("wrong_type", kind.name, None, why), record)
-        return self._json.encode(event).decode()
+                continue
+            if isinstance(found, Unreadable):
+                troubles[place_of(record)] = trouble_in(found, bad_data(found, record))
+            else:
+                yield from [(i, text) for text in found]
 
     def _rows(self, pattern: str | None) -> str:
         """SELECT of a batch's rows. Arguments: pattern: for which each text is looked through, and that may be no JSON;
@@ -182,7 +157,7 @@ class Decoder:
         return " UNION ALL ".join(self._rows_of(kind, pattern) for kind in self._relation.types)
 
     def _rows_of(self, kind: EventType, pattern: str | None) -> str:
-        own = {self._json.type_field: "VARCHAR", self._json.version_field: "BIGINT"}  # that it says them once
+        own = {"eventType": "VARCHAR", "eventVersion": "BIGINT"}  # that it says them once
         structure = own | {field.wire: field.type.structure for field in kind.fields}
         arguments = f"(v, {literal(msgspec.json.encode(structure).decode())})"
         fields = {field.column: f"x.{quoted(field.wire)}" for field in kind.fields}
@@ -206,16 +181,17 @@ class Decoder:
         return (
             f"SELECT i AS {PLACE}{''.join(f', {text}' for text in listed)}, {bad} AS {DOUBT}"
             f" FROM (SELECT *, {value} AS x FROM {BATCH}"
-            f" WHERE starts_with(v, {literal(self._prefixes[kind.name])}))"
+            f" WHERE starts_with(v, {literal(self._rewriting.prefixes[kind.name])}))"
         )
 
     def _rows_of_others(self) -> str:
         """SELECT of the places of records that do not begin as this library writes the types that the view reads, and
         may be of one of them."""
-        known = " OR ".join(f"starts_with(v, {literal(text)})" for text in self._prefixes.values())
+        known = " OR ".join(f"starts_with(v, {literal(text)})" for text in self._rewriting.prefixes.values())
         other = 'regexp_extract(v, \'^\\{"eventType":"([^"\\\\]+)",\', 1)'
         # An old version of a type that the view does not read may be read as one that it does.
-        names = ", ".join(literal(name) for name in dict.fromkeys(["", *self._types, *self._codec.upcasting.names]))
+        types = [kind.name for kind in self._relation.types]
+        names = ", ".join(literal(name) for name in dict.fromkeys(["", *types, *self._codec.upcasting.names]))
         return f"SELECT i FROM {BATCH} WHERE v IS NOT NULL AND NOT ({known}) AND {other} IN ({names})"
 
 
@@ -235,37 +211,3 @@ def texts_of(records: Sequence[Record]) -> tuple[pa.Array, list[int]]:
                 found.append(None)
                 broken.append(i)
         return pa.array(found, pa.string()), broken
-
-
-def unfit(value: Any, kind: SqlType) -> Iterator[str]:
-    """What of a value does not fit its type of SQL, though its class can hold it: too many digits."""
-    if value is None:
-        return
-    if isinstance(kind, ListOf):
-        for one in value:
-            yield from unfit(one, kind.of)
-    elif isinstance(kind, MapOf):
-        for one in value.values():
-            yield from unfit(one, kind.of)
-    elif isinstance(kind, StructOf):
-        for member in kind.members:
-            yield from unfit(value.get(member.wire), member.type)
-    elif kind == BIGINT and isinstance(value, int) and not LEAST <= value <= MOST:
-        yield f"{value} does not fit in 64 bits"
-    elif isinstance(value, Decimal) and (found := DECIMALS.fullmatch(kind.sql)) is not None:
-        digits, scale = int(found[1]), int(found[2])
-        number = value.as_tuple()
-        assert isinstance(number.exponent, int)
-        written = "".join(map(str, number.digits)).rstrip("0")
-        fraction = max(0, -number.exponent - (len(number.digits) - len(written))) if written else 0
-        if fraction > scale:
-            yield f"{value} has {fraction} digits after the point; a view reads {scale}"
-        elif written and value.adjusted() >= digits - scale:
-            yield f"{value} has more than {digits - scale} digits before the point"
-
-
-def _prefix(kind: EventType) -> str:
-    """What a record of the type begins with, as this library writes it."""
-    assert kind.cls is not None
-    name = msgspec.json.encode(kind.name).decode()
-    return f'{{"eventType":{name},"eventVersion":{kind.cls.__hw__.version},'

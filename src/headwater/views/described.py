@@ -26,7 +26,8 @@ from headwater.messages.envelope import Meta
 from headwater.messages.unreadable import Unreadable
 from headwater.projections.gathering import bad_data
 from headwater.schemas.topics import Codecs
-from headwater.views.decoding import Decode, unfit
+from headwater.views.decoding import Decode
+from headwater.views.fitting import unfit
 from headwater.views.kept import GONE, ROW_KEY, VERSION, span_of
 from headwater.views.metadata import ENVELOPE, PLACES, TIME, Envelopes
 from headwater.views.plan import Relation

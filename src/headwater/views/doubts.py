@@ -18,8 +18,10 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headwater.views.narrowing import undeclared
 from headwater.views.plan import EventType
 from headwater.views.types import BIGINT, ListOf, MapOf, Scalar, SqlType, StructOf, literal, quoted
+from headwater.views.usual import UNUSUAL
 
 FIRST: Mapping[str, str] = {"VARCHAR": '"n', "BOOLEAN": "tfn", "BIGINT": r"0-9\-n", "DOUBLE": r"0-9\-n"}
 """What a value of a type begins with in the text of a record (n: null)."""
@@ -43,13 +45,14 @@ def suspicious(kinds: Sequence[EventType]) -> str:
 
 
 def incomplete(kind: EventType) -> str:
-    """SQL on the row `x` of a record of the type: whether something that is used is missing, or cannot be told from its
-    text."""
+    """SQL on the row `x` of a record of the type: whether something that is used is missing, is none that its class may
+    have, or cannot be told from its text."""
     if not kind.fields:
         return "x IS NULL"
     if any(_nameless(field.type) for field in kind.fields):
         return "true"
-    return f"({' OR '.join(_missing(f'x.{quoted(field.wire)}', field.type, 0) for field in kind.fields)})"
+    missing = [_missing(f"x.{quoted(field.wire)}", field.type, 0) for field in kind.fields]
+    return f"({' OR '.join([*missing, *undeclared(kind)])})"
 
 
 def found_in(pattern: str) -> str:
@@ -77,6 +80,9 @@ def _patterns(kind: EventType) -> Iterator[str]:
         text = re.escape(msgspec.json.encode(name).decode())
         if leaf == BIGINT:
             yield text + WHOLE
+        if leaf.sql in UNUSUAL:
+            yield f'{text}:(?:[^"n]|"{UNUSUAL[leaf.sql]})'
+            continue
         first = '"0-9\\-n' if "DECIMAL" in leaf.sql else FIRST.get(leaf.sql, '"n')
         yield f"{text}:[^{first}]"
 

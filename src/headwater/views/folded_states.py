@@ -25,7 +25,8 @@ from headwater.projections.entity_table import aggregate_table, state_after
 from headwater.projections.folding import Call, Stopped, failure
 from headwater.projections.gathering import Gathered
 from headwater.schemas.topics import Codecs
-from headwater.views.decoding import Decode, unfit
+from headwater.views.decoding import Decode
+from headwater.views.fitting import unfit
 from headwater.views.kept import VERSION, changed_states, folded, made, span_of, states_of
 from headwater.views.metadata import TIME
 from headwater.views.plan import Relation
