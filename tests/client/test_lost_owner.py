@@ -105,3 +105,30 @@ def test_a_question_changes_nothing_and_is_unavailable(opened: Log) -> None:
         error = asking.exception(LONG_S)
     assert type(error) is hw.Unavailable
     assert "no live owner of 'account' on" in str(error)
+
+
+MANY, SOON_S = 100, 1.0
+"""So many commands, of which each is waited for so long: if one after the other is, the test is over before."""
+
+
+def by_many(log: Log) -> object:
+    with app.connect(log) as client:
+        return list(client.send_many([DEPOSIT] * MANY, timeout_s=SOON_S))
+
+
+def by_async_many(log: Log) -> object:
+    async def story() -> object:
+        async with app.connect(log) as client:
+            return [one async for one in client.send_many([DEPOSIT] * MANY, timeout_s=SOON_S)]
+
+    return asyncio.run(story())
+
+
+@pytest.mark.parametrize("ask", [by_many, by_async_many])
+def test_of_many_the_last_is_told_soon_after_the_first(opened: Log, ask: Callable[[Log], object]) -> None:
+    with asked_and_left(opened, ask) as asking:
+        outcomes = asking.result(MANY * SOON_S / 2)
+    assert isinstance(outcomes, list)
+    assert len(outcomes) == MANY
+    assert type(outcomes[0]) is hw.Unknown
+    assert {type(one) for one in outcomes} <= {hw.Unknown, hw.Unavailable}, "the latter was not sent in time"

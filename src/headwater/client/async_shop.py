@@ -14,7 +14,7 @@ from headwater.client.dispatching import Parcel
 from headwater.client.following import steps_awaited
 from headwater.client.read_models import After, ReadModels, Wanted
 from headwater.client.receipts import Appending, Pending, Receipt, Sending, receipt_of
-from headwater.client.requests import OWNER_CHECK_S, reverting, sending_many, state_of
+from headwater.client.requests import OWNER_CHECK_S, Patience, reverting, sending_many, state_of
 from headwater.client.shop import TIMEOUT_S
 from headwater.entities.aggregate import Aggregate
 from headwater.entities.travel import Moment
@@ -58,12 +58,15 @@ class AsyncShop:
         self, commands: Iterable[Command | Sending | Appending], *, in_flight: int = 1000, timeout_s: float = TIMEOUT_S
     ) -> AsyncIterator[Receipt | HeadwaterError]:
         """See `Shop.send_many`. `commands` is asked in the event loop, and must not make it wait."""
-        desk = self._desk
+        desk, patience = self._desk, Patience(self._desk, timeout_s)
         for parcel in sending_many(desk, commands, in_flight):
+            outcome: Receipt | HeadwaterError
             try:
-                yield receipt_of(await self._answer(parcel, timeout_s), desk.log.id)
+                outcome = receipt_of(await self._answer(parcel, patience.left_s(parcel)), desk.log.id)
             except HeadwaterError as error:
-                yield error
+                outcome = error
+            patience.ended(outcome)
+            yield outcome
 
     async def append(
         self,

@@ -32,12 +32,14 @@ from headwater.owners.replies import Reply
 
 
 class Parcel(msgspec.Struct, eq=False):
-    """A command ready to go: encoded once, whichever way it takes."""
+    """A command ready to go: encoded once, whichever way it takes. `sent_s`: when one of many was handed over, on a
+    monotonic clock."""
 
     entity: str
     arrived: Arrived
     pending: Pending
     sending: Sending
+    sent_s: float = 0.0
 
 
 class Lane:

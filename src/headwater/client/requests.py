@@ -11,11 +11,11 @@ import msgspec
 from headwater.client.arguments import refuse_version
 from headwater.client.desk import Desk
 from headwater.client.dispatching import Parcel
-from headwater.client.receipts import Appending, Sending
+from headwater.client.receipts import Appending, Receipt, Sending
 from headwater.entities.aggregate import Aggregate
 from headwater.entities.behaviour import Behaviour
 from headwater.entities.travel import Moment, newest_version
-from headwater.errors import Misuse, NotFound
+from headwater.errors import HeadwaterError, Misuse, NotFound, Unknown
 from headwater.messages.builtin import Reverted
 from headwater.messages.declare import Command
 from headwater.owners.replies import Reply
@@ -50,6 +50,27 @@ def wait(desk: Desk, parcel: Parcel, timeout_s: float) -> None:
             desk.look_after(parcel, waited)
 
 
+class Patience:
+    """How long each of many is waited for that are under way at once: one after the other, so that without an owner the
+    last would be told hours after the first. When nothing was answered for twice `timeout_s` since one was sent, it is
+    not waited for any longer: a new owner is there sooner.
+    """
+
+    def __init__(self, desk: Desk, timeout_s: float) -> None:
+        self._clock_s, self._timeout_s, self._answered_s = desk.environment.monotonic_s, timeout_s, float("-inf")
+
+    def left_s(self, parcel: Parcel) -> float:
+        """For so long this one is waited for, from now on."""
+        if parcel.pending.result is None:
+            silent_s = self._clock_s() - max(parcel.sent_s, self._answered_s)
+            return 0 if silent_s >= 2 * self._timeout_s else self._timeout_s
+        return self._timeout_s
+
+    def ended(self, outcome: Receipt | HeadwaterError) -> None:
+        if not isinstance(outcome, Unknown):
+            self._answered_s = self._clock_s()
+
+
 def sending_many(desk: Desk, commands: Iterable[Command | Sending | Appending], in_flight: int) -> Iterator[Parcel]:
     """Sends commands and gives their parcels back in order: each is to be waited for before the next is asked for.
 
@@ -58,10 +79,12 @@ def sending_many(desk: Desk, commands: Iterable[Command | Sending | Appending], 
     the Misuse of an item that cannot be sent, is raised after the parcels that are under way.
     """
     under_way: deque[Parcel] = deque()
+    clock_s = desk.environment.monotonic_s
     failure: Exception | None = None
     try:
         for command in commands:
             parcel = desk.parcel(command)
+            parcel.sent_s = clock_s()
             desk.hand_over(parcel)
             under_way.append(parcel)
             while under_way and (len(under_way) >= in_flight or under_way[0].pending.result is not None):

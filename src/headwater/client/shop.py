@@ -10,7 +10,7 @@ from headwater.client.desk import Desk
 from headwater.client.following import steps_of
 from headwater.client.read_models import After, ReadModels
 from headwater.client.receipts import Appending, Receipt, Sending, receipt_of
-from headwater.client.requests import ask, reverting, sending_many, state_of, wait
+from headwater.client.requests import Patience, ask, reverting, sending_many, state_of, wait
 from headwater.entities.aggregate import Aggregate
 from headwater.entities.travel import Moment
 from headwater.errors import HeadwaterError, NotFound
@@ -64,15 +64,19 @@ class Shop:
 
         Commands for one entity are carried out in order, and each is sent when it is given, however long the next
         one takes. A refusal is yielded, not raised, and so is every other error that answers a command: one does
-        not stop the others. Arguments: in_flight: how many may be without an answer, at most; timeout_s: for each.
+        not stop the others. Arguments: in_flight: how many may be without an answer, at most; timeout_s: for each when
+        its turn comes; not for those that were sent before nothing at all was answered for twice as long.
         Raises: Misuse: an item that cannot be sent, after the outcomes of all that were given before it; so is
         what `commands` raises.
         """
-        desk = self._desk
+        desk, patience = self._desk, Patience(self._desk, timeout_s)
         for parcel in sending_many(desk, commands, in_flight):
-            wait(desk, parcel, timeout_s)
-            outcome = desk.outcome(parcel.pending, timeout_s)
-            yield outcome if isinstance(outcome, HeadwaterError) else receipt_of(outcome, desk.log.id)
+            left_s = patience.left_s(parcel)
+            wait(desk, parcel, left_s)
+            reply = desk.outcome(parcel.pending, left_s)
+            outcome = reply if isinstance(reply, HeadwaterError) else receipt_of(reply, desk.log.id)
+            patience.ended(outcome)
+            yield outcome
 
     def append(
         self,
