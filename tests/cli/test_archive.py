@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from contextlib import closing
 from decimal import Decimal
@@ -98,7 +99,17 @@ def test_what_is_archived_may_be_deleted_from_the_log(shell: Shell, address: str
     ended = shell("history account a7 --on sqlite:///bank.db")
     assert ended.code == 3
     assert f"open it as sqlite:///bank.db?archive={(project / 'archive').as_uri()}" in ended.error
+    assert ended.next == shlex.join(["hw", "topics", "--on", address])
     refuse_unknown_command(ended.next)
+    assert shell("run --on sqlite:///bank.db").next == shlex.join(["hw", "run", "bankapp:app", "--on", address])
+    [found] = {
+        (row["level"], row["found"].partition(" is in the archive ")[2], row["todo"])
+        for row in shell("doctor --on sqlite:///bank.db").rows
+        if row["check"] == "history"
+    }
+    archive = address.partition("?archive=")[2]
+    assert found == ("warning", f"{archive}, which is not looked at", shlex.join(["hw", "doctor", "--on", address]))
+    assert {row["level"] for row in shell("doctor").rows} == {"ok"}
 
 
 def test_a_read_model_is_rebuilt_from_archive_and_log(shell: Shell, address: str, project: Path) -> None:

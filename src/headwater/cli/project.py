@@ -179,8 +179,7 @@ class Project:
 
     @contextmanager
     def whole_log(self) -> Iterator[Log]:
-        """As `log`, for verbs that read from the beginning. Raises: Unavailable: that is in an archive, and the address
-        does not name it."""
+        """As `log`, for verbs that read from the beginning. Raises: InArchive: the address does not name it."""
         from headwater.log.topology import Topology
 
         with self.log() as log:
@@ -190,6 +189,7 @@ class Project:
     @contextmanager
     def reaching(self) -> Iterator[None]:
         """What to type when the log cannot be reached, or its address is wrong."""
+        from headwater.log.topology import InArchive
         from headwater.stores.bound import OtherLog
 
         with then(Misuse, f"hw {self._verb} --help"), then(Unavailable, self._way_on):
@@ -197,6 +197,10 @@ class Project:
                 yield
             except OtherLog as error:
                 advised(error, self._run_command(self.on, error.example))
+                raise
+            except InArchive as error:
+                run = self._run_command(error.address, self._typed["--store"])
+                advised(error, run if self._verb == "run" else f"hw topics --on {shlex.quote(error.address)}")
                 raise
 
     @property

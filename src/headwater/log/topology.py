@@ -59,6 +59,17 @@ class Beginning(msgspec.Struct, frozen=True):
     begins: list[int]
 
 
+class InArchive(Unavailable):
+    """Events were deleted from the log after they were archived, and it was opened without the archive.
+
+    Arguments: entity: their type; address: of both.
+    """
+
+    def __init__(self, entity: str, address: str) -> None:
+        super().__init__(f"the first events of {entity!r} are not in the log but in an archive: open it as {address}")
+        self.address = address
+
+
 class EntityTopics(msgspec.Struct, frozen=True):
     """The record in `headwater-meta`: one per entity type. Arguments: beginning: None: it is in the log."""
 
@@ -179,7 +190,7 @@ class Topology:
             self._recorded[entity] = record
 
     def check_beginnings(self) -> None:
-        """Raises: Unavailable: events were deleted after they were archived, and the log was opened without that
+        """Raises: InArchive: events were deleted after they were archived, and the log was opened without that
         archive: histories and new read models would be short in silence."""
         for record in self.records:
             if record.beginning is None:
@@ -187,10 +198,7 @@ class Topology:
             events = self.all_of(events_topic(record.entity), record.entity)
             begins = self._log.begins(events)
             if any(begins[tp] > known for tp, known in zip(events, record.beginning.begins, strict=True)):
-                raise Unavailable(
-                    f"the first events of {record.entity!r} are not in the log but in an archive: open it as "
-                    f"{self._log.url}?archive={record.beginning.archive}"
-                )
+                raise InArchive(record.entity, beside_archive(self._log, record.beginning.archive))
 
     def _seen(self, topics: Collection[str]) -> dict[str, TopicDescription]:
         """These topics as the log shows them. Who asks may be told by a broker that has not heard of them yet, when
@@ -205,6 +213,11 @@ class Topology:
     def _check(self, record: EntityTopics) -> None:
         for change in changes(record, self._log.id, self._seen(record.topics.keys())):
             raise change.kind(f"{change.found}; {change.todo}")
+
+
+def beside_archive(log: Log, archive: str) -> str:
+    """The address of a log with its archive."""
+    return f"{log.url}?archive={archive}"
 
 
 def changes(record: EntityTopics, log_id: str, there: Mapping[str, TopicDescription]) -> Iterator[Change]:

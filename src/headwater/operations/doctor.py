@@ -22,6 +22,7 @@ from headwater.log.topology import (
     META_SPEC,
     META_TOPIC,
     Topology,
+    beside_archive,
     changes,
     commands_topic,
     events_topic,
@@ -55,7 +56,9 @@ def examine(log: Log, environment: Environment = SYSTEM) -> list[Finding]:
     return [
         *recorded,
         *_look("partition counts", what, "the topics of each have the same count", lambda: _unequal(there, entities)),
-        *_look("history", what, "every event is there from the first on", lambda: _beginnings(log, there, specs)),
+        *_look(
+            "history", what, "every event is there from the first on", lambda: _beginnings(log, topology, there, specs)
+        ),
         *log.examine(specs, [owners_group(entity) for entity in entities]),
         *_look("stopped", what, "no command waits for an owner that lives", lambda: _stopped(log, environment)),
         *([] if log.embedded else _look("clocks", "owners", CLOCKS, lambda: clocks(log, entities, there, environment))),
@@ -112,12 +115,27 @@ def _unequal(there: Mapping[str, TopicDescription], recorded: list[str]) -> Iter
             yield Finding("fault", "partition counts", f"entity type {entity}", found, todo)
 
 
-def _beginnings(log: Log, there: Mapping[str, TopicDescription], specs: list[TopicSpec]) -> Iterator[Finding]:
-    """Partitions whose first events are gone: by age, by size, or by hand."""
+def _beginnings(
+    log: Log, topology: Topology, there: Mapping[str, TopicDescription], specs: list[TopicSpec]
+) -> Iterator[Finding]:
+    """Partitions whose first events are gone: by age, by size, or by hand; or in an archive."""
+    archived = {
+        TopicPartition(events_topic(record.entity), partition): record.beginning.archive
+        for record in topology.records
+        if record.beginning is not None
+        for partition, begin in enumerate(record.beginning.begins)
+        if begin == 0
+    }
     for_ever = [spec.name for spec in specs if spec.retention_ms is None and not spec.compacted]
     partitions = [TopicPartition(name, p) for name in for_ever for p in range(there[name].partitions)]
     for tp, begin in log.begins(partitions).items():
-        if begin > 0:
+        if begin > 0 and tp in archived:
+            found = (
+                f"begins at offset {begin}: what was before is in the archive {archived[tp]}, which is not looked at"
+            )
+            todo = f"hw doctor --on {shlex.quote(beside_archive(log, archived[tp]))}"
+            yield Finding("warning", "history", f"partition {tp}", found, todo)
+        elif begin > 0:
             found = f"begins at offset {begin}: what was before is gone, and nothing can be built from it again"
             todo = "restore the topic from a backup; keep the states and read models that there are until then"
             yield Finding("fault", "history", f"partition {tp}", found, todo)
