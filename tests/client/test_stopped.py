@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 
 import pytest
 
@@ -11,7 +12,7 @@ from headwater.app import Running
 from headwater.log.partitioning import partition_of
 from headwater.log.port import Log, NewRecord
 from headwater.testing import eventually
-from tests.bank import Account, Open
+from tests.bank import Account, Deposit, Open
 from tests.logs import OpenAgain, end_of
 
 LONG_S = 60.0
@@ -57,6 +58,22 @@ def test_it_is_told_in_any_process(open_again: OpenAgain, key: str, why: str) ->
         with pytest.raises(hw.Unavailable, match=reason):
             asyncio.run(ask())
         assert bank.version(Account, ELSEWHERE) == 0, "the others go on"
+
+
+def test_an_event_that_no_owner_wrote_is_told_in_any_process(open_again: OpenAgain) -> None:
+    log = open_again()
+    with (running := app.run(open_again(), only=["commands"])) as bank:
+        bank.send(Open(HERE, "ann"))
+        (offset,) = log.append([NewRecord("account-events", 0, HERE.encode(), b"{}")])
+        bank.send(Deposit(HERE, Decimal(1)))
+        services = running.services
+        assert services is not None
+        eventually(lambda: services.owners["account"].failures, saying="the partition stopped")
+        with app.connect(open_again()) as client:
+            why = f"partition 0 is stopped: a foreign event .*topic account-events, partition 0, offset {offset}"
+            with pytest.raises(hw.Unavailable, match=why):
+                client.get(Account, HERE, timeout_s=LONG_S)
+            assert client.version(Account, ELSEWHERE) == 0, "the others go on"
 
 
 def test_a_partition_that_stops_at_the_question_is_told_by_its_owner(open_again: OpenAgain) -> None:
