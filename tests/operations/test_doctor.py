@@ -68,7 +68,9 @@ def obey(todo: str | None) -> None:
 
 def test_what_an_app_makes_is_well(log: SqliteLog, path: Path) -> None:
     assert wrong(log) == []
-    checks = [one.check for one in examine(log)]
+    findings = examine(log)
+    assert {one.where for one in findings if one.check in ("partition counts", "history")} == {"1 entity type"}
+    checks = [one.check for one in findings]
     own = ["file", "durability", "room", "retention", "leases"]
     assert checks == ["record", "partition counts", "history", *own, "stopped"]
 

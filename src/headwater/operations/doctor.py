@@ -52,7 +52,7 @@ def examine(log: Log, environment: Environment = SYSTEM) -> list[Finding]:
     there, topology = log.topics(), Topology(log, {})
     recorded = _look("record", META_TOPIC, "every entity type is as recorded", lambda: _changed(topology, log, there))
     specs, entities = _specs(topology, there), topology.entities()
-    what = f"{len(entities)} entity types"
+    what = counted(len(entities), "entity type")
     return [
         *recorded,
         *_look("partition counts", what, "the topics of each have the same count", lambda: _unequal(there, entities)),
