@@ -17,6 +17,7 @@ from headwater.log.opening import open_log
 from headwater.log.partitioning import partition_of
 from headwater.log.port import Log, NewRecord
 from tests.bank import Account, Deposited
+from tests.logs import on_kafka
 
 EVENTS, ENTITIES, PARTITIONS = 1_000_000, 40_000, 4
 EACH = EVENTS // ENTITIES
@@ -84,11 +85,6 @@ def test_embedded_it_reads_just_its_own_events_in_under_5_ms(tmp_path: Path) -> 
 @pytest.mark.kafka
 @pytest.mark.timeout(300)
 def test_on_kafka_it_reads_just_its_own_events_in_under_50_ms(kafka_broker: str, tmp_path: Path) -> None:
-    from headwater.log.kafka import KafkaLog
-    from headwater.testing.prefixed import PrefixedLog
-
-    kafka = KafkaLog(kafka_broker.removeprefix("kafka://"), index_directory=tmp_path)
-    log = PrefixedLog(kafka, "history-cost.")
-    fill(log)
-    assert_cheap(log, 50)
-    kafka.close()
+    with on_kafka(kafka_broker, tmp_path) as (log, _, _):
+        fill(log)
+        assert_cheap(log, 50)
