@@ -15,10 +15,13 @@ from confluent_kafka._types import HeadersType
 
 from headwater.errors import HeadwaterError
 from headwater.log.kafka.administration import Administration
-from headwater.log.kafka.answers import RAISED
+from headwater.log.kafka.answers import RAISED, Kind, kind_of
 from headwater.log.kafka.connection import ClientLog, Connection, logger
 from headwater.log.limits import MAX_RECORD_BYTES, check_partition, check_size
 from headwater.log.port import NewRecord, OnDone, Undecided
+
+REFUSALS = frozenset({Kind.REFUSED, Kind.MISSING, Kind.FORBIDDEN, Kind.UNSUITED})
+"""What the cluster says of a record that it has not taken."""
 
 _SURELY_SMALL = MAX_RECORD_BYTES // 4
 """A record whose key and value have no more bytes each is not measured exactly."""
@@ -50,7 +53,7 @@ class Delivery(msgspec.Struct, eq=False, gc=False):
         if error is None:
             self.on_done(self.index, message.offset(), None)
         else:
-            failure = self.appender.failure(error, f"{message.topic()}/{message.partition()}")
+            failure = self.appender.undelivered(error, f"{message.topic()}/{message.partition()}")
             self.on_done(self.index, None, failure)
 
 
@@ -113,18 +116,26 @@ class Appender:
                     # Too much is under way: reports are served here until there is room.
                     self._reports(producer, 0.1)
                 except KafkaException as error:
-                    failure = self.failure(error.args[0], f"{record.topic}/{record.partition}")
+                    failure = self.refused(error.args[0], f"{record.topic}/{record.partition}")
                     if index == 0:
                         raise failure from error
                     on_done(index, None, failure)
                     break
 
-    def failure(self, error: KafkaError, where: str) -> HeadwaterError:
+    def refused(self, error: KafkaError, where: str) -> HeadwaterError:
+        """Of a record that the client did not take: it is not written."""
         if error.fatal():
             self._discard(self._producer)
+        return self._connection.translated(error, f"appending to {where}")
+
+    def undelivered(self, error: KafkaError, where: str) -> HeadwaterError:
+        """Of a record that the client has tried to write: unless the cluster refused it, it may be there."""
+        failure = self.refused(error, where)
+        if kind_of(error) in REFUSALS:
+            return failure
         if error.code() == KafkaError._MSG_TIMED_OUT:
             return self._unconfirmed(f"a record for {where}")
-        return self._connection.translated(error, f"appending to {where}")
+        return Undecided(f"{failure}; it may have been written")
 
     def _unconfirmed(self, what: str) -> Undecided:
         return Undecided(
