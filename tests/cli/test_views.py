@@ -90,6 +90,7 @@ class TestFlink:
 
     def test_what_does_not_translate_is_told(self, sums: Path, shell: Shell) -> None:
         (sums / "order_summary.sql").write_text(SEED.replace("SUM(item_price)", "LATEST(items)"))
+        assert shell("views flink --app sums:app").next == "hw views flink --on kafka://localhost:9092"
         error = shell("views flink --app sums:app --on kafka://localhost:9092").error
         assert error.startswith(
             "view order_summary: ARG_MAX, LATEST and the like of a BOOLEAN or a list do not translate"

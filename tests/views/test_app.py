@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -149,6 +150,26 @@ class TestWhatAQuestionReads:
         far = msgspec.structs.replace(receipt, positions={partition: position + 1_000_000})
         with pytest.raises(NotYet):
             shop.query(sql, into=int, after=far, timeout_s=0)
+
+    def test_a_value_is_the_same_in_either_process(self, shop: hw.Shop) -> None:
+        day = "DATE '2026-01-05' AS d, TIME '09:30:00' AS t, TIMESTAMPTZ '2026-01-05 09:30Z' AS z"
+        more = "INTERVAL 90 SECOND AS i, 'x'::BLOB AS b, 100000000000000000000::HUGEINT AS h, NULL AS n"
+        id = "'12345678-1234-1234-1234-123456789abc'::UUID AS u"
+        sql = f"SELECT 0.10::DECIMAL(9,2) AS a, [0.10] AS l, {{'a': 0.10}} AS s, {id}, {day}, {more} FROM order_summary"
+        [row] = shop.query(f"{sql} LIMIT 1", into=dict)
+        assert row == {
+            "a": Decimal("0.10"),
+            "l": [Decimal("0.10")],
+            "s": {"a": Decimal("0.10")},
+            "u": UUID("12345678-1234-1234-1234-123456789abc"),
+            "d": date(2026, 1, 5),
+            "t": time(9, 30),
+            "i": timedelta(seconds=90),
+            "z": datetime(2026, 1, 5, 9, 30, tzinfo=UTC),
+            "b": b"x",
+            "h": 10**20,
+            "n": None,
+        }
 
     def test_a_view_of_the_same_text_is_not_waited_for(self, shop: hw.Shop) -> None:
         receipt = shop.send(CancelOrder("123", "x"))

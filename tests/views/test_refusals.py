@@ -143,6 +143,7 @@ def refusal(binder: Binder, sql: str) -> BadStatement:
             "leave",
         ),
         ("SELECT LATEST(region) AS r FROM homes", "LATEST", "have no time"),
+        ("SELECT LATEST(total) AS r FROM order-state", "LATEST", "views and states have no time: ARG_MAX(total"),
         ("SELECT COUNT(*) AS n FROM order-events GROUP BY TUMBLE(_time, INTERVAL 0 HOUR)", "INTERVAL 0", "above 0"),
         (
             "SELECT COUNT(*) AS n FROM order-events GROUP BY HOP(_time, INTERVAL 3650 DAY, INTERVAL 1 SECOND)",

@@ -34,6 +34,8 @@ LOCAL_BROKER = re.compile(r"kafka://(?:localhost|127\.\d+\.\d+\.\d+|\[::1\]):(\d
 """The address of one broker on this machine."""
 
 FORMS = "sqlite:///shop.db or kafka://localhost:9092"
+FIRST = {"views flink": "kafka://localhost:9092"}
+"""Verbs that do not work on SQLite, with a log that they do work on."""
 
 
 def app_option(function: F) -> F:
@@ -84,7 +86,7 @@ class Project:
         """The log's address. Raises: Misuse: none is named."""
         if self._on is None:
             text = f'no log is named: pass --on URL ({FORMS}), set HEADWATER_URL, or write on = "…" to {FILE}'
-            raise advised(Misuse(text), f"hw {self._verb} --on sqlite:///shop.db")
+            raise advised(Misuse(text), f"hw {self._verb} --on {FIRST.get(self._verb, 'sqlite:///shop.db')}")
         return self._on
 
     @property

@@ -64,7 +64,7 @@ def flink(names: tuple[str, ...], app: str | None, on: str | None) -> None:
     \b
       hw views flink order_summary --app shop.app:app --on kafka://localhost:9092 > order_summary.sql
     """
-    project = Project(app, on, verb="views")
+    project = Project(app, on, verb="views flink")
     with then(Misuse, "hw views flink --help"):
         loaded = project.load()
         plans = _plans(loaded)

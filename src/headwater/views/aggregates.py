@@ -24,7 +24,7 @@ from sqlglot import exp
 from headwater.views.folding import Resolved, fold, terms
 from headwater.views.plan import Partial, PartialKind
 from headwater.views.scope import Found, Place, Scope
-from headwater.views.types import VARCHAR, SqlType
+from headwater.views.types import VARCHAR, ListOf, SqlType
 
 OURS: Final = {"LATEST": ("arg_max", 1), "EARLIEST": ("arg_min", 1)}
 KNOWN: Final = (
@@ -108,6 +108,13 @@ class Partials:
             name = "min" if isinstance(node, exp.Min) else "max"
             sql = f"list_{name}({resolved.sql})" if resolved.repeated else resolved.sql
             return self.add("min" if name == "min" else "max", sql, resolved.filter)
+        for one in resolved.found if isinstance(argument, exp.Column) else ():
+            if isinstance(one.type, ListOf):
+                raise self.scope.statement.error(
+                    f"{one.shown} is a list of values without names: SUM(list_sum({argument.sql()})) adds them, and "
+                    "UNNEST makes a row of each",
+                    argument,
+                )
         return self.sum_or_average(resolved, average=isinstance(node, exp.Avg))
 
     def resolved(self, argument: exp.Expr, where: exp.Expr | None) -> Resolved:
@@ -162,8 +169,10 @@ class Partials:
         if isinstance(node, exp.Anonymous):
             kind = "arg_max" if OURS[node.name.upper()][0] == "arg_max" else "arg_min"
             by: exp.Expr = exp.column("_time")
-            if not any(place.metadata for place in self.scope.places):
-                raise self.scope.statement.error(f"the rows of a view have no time: ARG_MAX({argument.sql()}, …)", node)
+            if not any(one.wire == "_time" for place in self.scope.places for one in place.metadata):
+                raise self.scope.statement.error(
+                    f"the rows of views and states have no time: ARG_MAX({argument.sql()}, …)", node
+                )
         else:
             kind, by = ("arg_max" if isinstance(node, exp.ArgMax) else "arg_min"), node.expression
         resolved, best = self.resolved(argument, where), fold(self.scope, by)

@@ -38,6 +38,7 @@ from headwater.views.doubts import found_in, incomplete, is_in_any, suspicious
 from headwater.views.metadata import Metadata
 from headwater.views.plan import EventType, Relation
 from headwater.views.rewriting import Rewriting
+from headwater.views.settling import settled_fields
 from headwater.views.types import DOUBT, METADATA, PLACE, literal, quoted
 
 BATCH = "hw_batch"
@@ -160,7 +161,7 @@ class Decoder:
         own = {"eventType": "VARCHAR", "eventVersion": "BIGINT"}  # that it says them once
         structure = own | {field.wire: field.type.structure for field in kind.fields}
         arguments = f"(v, {literal(msgspec.json.encode(structure).decode())})"
-        fields = {field.column: f"x.{quoted(field.wire)}" for field in kind.fields}
+        fields = settled_fields(kind)
         listed = []
         for one in self._relation.columns:
             if one.name == "_type":

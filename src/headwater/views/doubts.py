@@ -18,6 +18,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headwater.views.fitting import DECIMALS
 from headwater.views.narrowing import undeclared
 from headwater.views.plan import EventType
 from headwater.views.types import BIGINT, ListOf, MapOf, Scalar, SqlType, StructOf, literal, quoted
@@ -35,8 +36,8 @@ OF_ALL = (r",\s*[}\]]", r"[:\[,]\s*-?(?i:nan|inf|infinity)\s*[,}\]]")
 OF_FIELDS = (r"\\u", '" :')
 """A character that is written as a number, and a space before a colon, which the patterns of fields do not expect."""
 
-OF_DECIMALS = (r"\.[0-9]{10}", r'[:"\[,] ?-?[0-9.]+[eE]-[0-9]+["\s,}\]]')
-"""More digits after the point than a view reads."""
+OF_EXPONENTS = r'[:"\[,] ?-?[0-9.]+[eE]-[0-9]+["\s,}\]]'
+"""An exponent, which may give more digits after the point than a view reads."""
 
 
 def suspicious(kinds: Sequence[EventType]) -> str:
@@ -75,7 +76,7 @@ def _patterns(kind: EventType) -> Iterator[str]:
     if kind.fields:
         yield from OF_FIELDS
     if any("DECIMAL" in field.type.sql for field in kind.fields):
-        yield from OF_DECIMALS
+        yield OF_EXPONENTS
     for name, leaf in (leaf for field in kind.fields for leaf in _leaves(field.wire, field.type)):
         text = re.escape(msgspec.json.encode(name).decode())
         if leaf == BIGINT:
@@ -83,6 +84,8 @@ def _patterns(kind: EventType) -> Iterator[str]:
         if leaf.sql in UNUSUAL:
             yield f'{text}:(?:[^"n]|"{UNUSUAL[leaf.sql]})'
             continue
+        if (decimal := DECIMALS.fullmatch(leaf.sql)) is not None:
+            yield f'{text}:"?[^",}}\\]]*\\.[0-9_]{{{int(decimal[2]) + 1}}}'
         first = '"0-9\\-n' if "DECIMAL" in leaf.sql else FIRST.get(leaf.sql, '"n')
         yield f"{text}:[^{first}]"
 

@@ -199,7 +199,7 @@ def shown(view: View, expression: str) -> str:
     alone = len(names) == 1
     for alias, name in names.items():
         expression = expression.replace(f'"{alias}".', "" if alone else f"{name}.")
-    return re.sub(r'"(\w+)"', r"\1", expression)
+    return re.sub(r'"(?:hw (?=v\d+"))?(\w+)"', r"\1", expression)
 
 
 def spoken(span_us: int) -> str:

@@ -30,6 +30,7 @@ from headwater.views.fitting import unfit
 from headwater.views.kept import VERSION, changed_states, folded, made, span_of, states_of
 from headwater.views.metadata import TIME
 from headwater.views.plan import Relation
+from headwater.views.settling import settled_fields
 from headwater.views.types import literal, quoted
 
 FOLDED = "hw_folded"
@@ -134,7 +135,7 @@ class StateFolder:
             "_entity_id": pa.array(entities, pa.string()),
             "since": pa.array([one.time for one in versions], TIME),
         }
-        fields = {field.column: f"x.{quoted(field.wire)}" for field in self._type.fields}
+        fields = settled_fields(self._type)
         listed = ", ".join(
             f"{fields.get(one.name, quoted(one.name))} AS {quoted(one.name)}" for one in self._relation.columns
         )

@@ -14,7 +14,7 @@ from typing import cast
 from sqlglot import exp
 
 from headwater.views.scope import Found, Names, Place, Scope, fields_of
-from headwater.views.types import ListOf, StructOf
+from headwater.views.types import ListOf, StructOf, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def fold(scope: Scope, tree: exp.Expr, filter: exp.Expr | None = None) -> Resolv
     if chain:
         refuse_once_per_element(scope, argument, nodes, chain)
     for node, found in nodes:
-        variable = f"v{len(found.chain) - 1}" if found.chain else None
+        variable = element(len(found.chain) - 1) if found.chain else None
         replace(scope, node, found, found.access(variable))
     argument, condition = root.expressions
     named = tuple(one for _, one in nodes)
@@ -166,13 +166,18 @@ def comprehension(place: Place, chain: tuple[Names, ...], argument: exp.Expr, fi
     for level in reversed(range(len(chain))):
         if level:
             names = chain[level][len(chain[level - 1]) :]
-            of = fields_of(exp.to_identifier(f"v{level - 1}", quoted=True), names)
+            of = fields_of(exp.to_identifier(element(level - 1), quoted=True), names)
         else:
             of = place.access(chain[0])
-        listed = f"[{text} FOR v{level} IN {of.sql('duckdb')}{condition}]"
+        listed = f"[{text} FOR {quoted(element(level))} IN {of.sql('duckdb')}{condition}]"
         text = listed if level == len(chain) - 1 else f"flatten({listed})"
         condition = ""
     return text
+
+
+def element(level: int) -> str:
+    """What an element of nested lists is called: as no field is."""
+    return f"hw v{level}"
 
 
 def needs_unnest(found: Found) -> str:

@@ -22,11 +22,12 @@ import msgspec
 
 from headwater.messages.annotations import strict, unwrapped
 from headwater.views.plan import EventType
-from headwater.views.types import ListOf, MapOf, Scalar, SqlType, StructOf, literal, quoted
+from headwater.views.types import JSON, ListOf, MapOf, Scalar, SqlType, StructOf, literal, quoted
 
 FILLED: Final = msgspec.Meta(min_length=1)
 """What is asked of each key."""
 
+SETS: Final = (set, frozenset)
 BOUNDS: Final = ("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_length")
 
 
@@ -48,11 +49,12 @@ def narrowed(kind: EventType) -> Any:
 
 def undeclared(kind: EventType) -> list[str]:
     """SQL on the row `x` of a record of the type: tests that find values which the class may not take."""
-    used = _used(kind.cls, [(field.wire, field.type) for field in kind.fields])
+    used = used_of(kind.cls, [(field.wire, field.type) for field in kind.fields])
     return [test for one in used for test in _tests(one.note, one.type, f"x.{quoted(one.wire)}", 0)]
 
 
-def _used(cls: Any, wanted: Sequence[tuple[str, SqlType]]) -> list[Used]:
+def used_of(cls: Any, wanted: Sequence[tuple[str, SqlType]]) -> list[Used]:
+    """The fields of a class that are used. Arguments: wanted: their names in records, and what is used of each."""
     types, keys, by_wire = cls.__hw_shape__.types, cls.__hw__.key_fields, dict(wanted)
     found = []
     for field in msgspec.structs.fields(cls):
@@ -66,7 +68,7 @@ def _used(cls: Any, wanted: Sequence[tuple[str, SqlType]]) -> list[Used]:
 
 
 def _class_of(cls: Any, wanted: Sequence[tuple[str, SqlType]]) -> Any:
-    used = _used(cls, wanted)
+    used = used_of(cls, wanted)
     fields = [
         (one.name, _cut(one.note, one.type), *(() if one.default is msgspec.NODEFAULT else (one.default,)))
         for one in used
@@ -75,11 +77,12 @@ def _class_of(cls: Any, wanted: Sequence[tuple[str, SqlType]]) -> Any:
 
 
 def _cut(note: Any, kind: SqlType) -> Any:
-    """An annotation without what is not used of it."""
+    """An annotation without what is not used of it. The elements of a set are left whole: by all of their fields it is
+    told which are the same."""
     note = unwrapped(note)
-    if isinstance(kind, Scalar):
-        return note
     origin, parts = get_origin(note), get_args(note)
+    if isinstance(kind, Scalar) or origin in SETS:
+        return note
     if origin is Annotated:
         return Annotated[(_cut(parts[0], kind), *note.__metadata__)]
     if origin in (Union, UnionType):
@@ -88,24 +91,26 @@ def _cut(note: Any, kind: SqlType) -> Any:
         return _class_of(note, [(one.wire, one.type) for one in kind.members])
     if isinstance(kind, MapOf):
         return dict[parts[0], _cut(parts[1], kind.of)]  # type: ignore[misc,valid-type] # made of what a class declares
-    return list[_cut(parts[0], kind.of)]  # type: ignore[misc] # as above; elements of a set count as they are written
+    return list[_cut(parts[0], kind.of)]  # type: ignore[misc] # as above
 
 
 def _tests(note: Any, kind: SqlType, text: str, depth: int) -> Iterator[str]:
     """Arguments: text: the value, as SQL; depth: of lists around it."""
     note = unwrapped(note)
     origin, parts = get_origin(note), get_args(note)
-    if origin is Annotated:
+    if kind == JSON or origin in SETS:  # it cannot be told from the text; an element may be there twice
+        yield "true"
+    elif origin is Annotated:
         yield from _tests(parts[0], kind, text, depth)
         bounds = [one for one in note.__metadata__ if any(getattr(one, bound, None) is not None for bound in BOUNDS)]
         if bounds:
             yield f"{text} = ''" if bounds == [FILLED] else "true"
     elif origin in (Union, UnionType):
         for one in parts:
-            if one is not NoneType and not (isinstance(kind, Scalar) and len(parts) > 2):
+            if one is not NoneType:
                 yield from _tests(one, kind, text, depth)
     elif isinstance(kind, StructOf):
-        for one in _used(note, [(member.wire, member.type) for member in kind.members]):
+        for one in used_of(note, [(member.wire, member.type) for member in kind.members]):
             yield from _tests(one.note, one.type, f"{text}.{quoted(one.wire)}", depth)
     elif isinstance(kind, ListOf):
         element = f"e{depth}"

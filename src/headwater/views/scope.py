@@ -152,7 +152,11 @@ class Scope:
         found.place.used.setdefault(head, set()).add(tuple(inside))
 
     def candidates(self, names: Names) -> list[Found]:
-        """All that a name may mean, of the first kind that gives any."""
+        """All that a name may mean, of the first kind that gives any. The columns of a window go before fields of the
+        same names, which can be named with their relation."""
+        window = next((one for one in self.places if one.alias == "win"), None)
+        if window is not None and len(names) == 1 and matching(window.members, names[0]):
+            return list(search(window, names, nested=False))
         place = self.place(names[0])
         if place is not None and len(names) > 1:
             found = list(search(place, names[1:], nested=False)) or list(search(place, names[1:], nested=True))

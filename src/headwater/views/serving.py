@@ -33,6 +33,7 @@ from headwater.views.letters import FarLetters
 from headwater.views.moments import Moment
 from headwater.views.places import is_store
 from headwater.views.shares import Told as Parted
+from headwater.views.values_sent import sendable
 from headwater.views.versions import Shown
 from headwater.views.wire import (
     Asked,
@@ -116,7 +117,7 @@ def told(
         if isinstance(found, Question):
             moment = found.moment if isinstance(found, PastQuestion) else None
             answer = ask(found.sql, found.arguments, found.timeout_s, moment)
-            value = [answer.columns, [packable(row) for row in answer]]
+            value = [answer.columns, [[sendable(one) for one in row] for row in answer]]
         elif isinstance(found, Part):
             value = part(found)
         elif isinstance(found, Change):
@@ -219,6 +220,10 @@ class RemoteViews:
             try:
                 self._connect(connection)
                 found = exchanged(connection, request, None if timeout_s is None else timeout_s + SPARE_S)
+            except TimeoutError as error:
+                raise Unavailable(
+                    f"the process that has the views in {self._path} is there and does not answer"
+                ) from error
             except OSError as error:
                 raise self._nobody() from error
         return cast(T, answered(found, kind))

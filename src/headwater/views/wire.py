@@ -12,6 +12,7 @@ from headwater.errors import HeadwaterError, Misuse, Unavailable
 from headwater.failures import held
 from headwater.log.port import TopicPartition
 from headwater.views.moments import Moment
+from headwater.views.values_sent import received
 from headwater.views.wishes import Copy, Wish
 
 LENGTH = struct.Struct(">I")
@@ -137,7 +138,7 @@ def answered(found: bytes | None, kind: Any) -> Any:
     """The value in an answer. Raises: Unavailable: there is none; what the other process has raised."""
     if found is None:
         raise Unavailable("the process that has the views ended before it answered")
-    answer = msgspec.msgpack.decode(found, type=Told)
+    answer = msgspec.msgpack.decode(found, type=Told, ext_hook=received)
     if answer.error is not None:
         raise ERRORS[answer.error](answer.text)
     return msgspec.convert(answer.value, kind, strict=False)
