@@ -252,6 +252,32 @@ def test_a_log_that_does_not_answer_is_told_within_30_s(scene: Scene) -> None:
     assert reporting.LOG_SILENT not in scene.alerts
 
 
+def test_a_log_that_is_silent_is_told_also_of_a_process_that_has_lost_its_partitions_to_that(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(*_: object, **__: object) -> dict[Any, Any]:
+        raise Unavailable("nobody answers at kafka://h:9092")
+
+    scene.pass_s(9)
+    monkeypatch.setattr(scene.log, "ends", silent)
+    monkeypatch.setattr(scene.log, "topics", silent)
+    for look in range(20):
+        if look == 4:
+            scene.loop.status.owned = frozenset()
+        scene.clock.s += LOOK_S
+        scene.turn()
+        with pytest.raises(Unavailable):
+            scene.reporting.ask()
+        scene.reporting.look()
+        assert scene.telemetry.gauges[reporting.SILENT_SECONDS, (("log", scene.log.id),)] == (look + 1) * LOOK_S
+        assert (reporting.LOG_SILENT in scene.alerts) is ((look + 1) * LOOK_S > STALLED_S)
+    assert scene.telemetry.gauges[reporting.UP, OF_GROUP] == 0
+    monkeypatch.undo()
+    scene.pass_s(3)
+    assert scene.alerts == {}
+    assert scene.telemetry.gauges[reporting.UP, OF_GROUP] == 1
+
+
 def test_what_somebody_else_reads_now_is_not_told_here_any_more(scene: Scene) -> None:
     scene.write(b"1")
     scene.pass_s(9)

@@ -92,6 +92,7 @@ class Reporting:
         self._arrivals = Arrivals()
         self._ends: tuple[Positions, float] = {}, environment.monotonic_s()
         self._silence: str | None = None
+        self._silent = False
         self._stuck_owners: set[str] = set()
 
     def start(self) -> None:
@@ -118,9 +119,14 @@ class Reporting:
             self.look()
 
     def ask(self) -> None:
-        """Asks the log once. Raises: Unavailable."""
+        """Asks the log once, in any case: readers lose what they own to a log that is silent, and not to have asked
+        would look like its answer. Raises: Unavailable."""
         wanted = sorted({tp for one in self._watched for tp in one.loop.status.owned})
-        ends = self._log.ends(wanted) if wanted else {}
+        ends: Positions = {}
+        if wanted:
+            ends = self._log.ends(wanted)
+        else:
+            self._log.topics(())
         self._ends, self._silence = (ends, self._environment.monotonic_s()), None
 
     def look(self) -> None:
@@ -130,6 +136,7 @@ class Reporting:
         for tp, end in ends.items():
             self._arrivals.note(tp, end, asked_s)
         self._arrivals.keep_only(ends)
+        self._silent = now_s - asked_s > STALLED_S
         self._look_at_log(now_s - asked_s)
         for one in self._watched:
             self._look_at_loop(one, ends, now_s)
@@ -140,7 +147,7 @@ class Reporting:
         labels = {"log": self._log.id}
         self._telemetry.gauge(SILENT_SECONDS, labels, silent_s)
         text = None
-        if silent_s > STALLED_S:
+        if self._silent:
             why = f": {self._silence}" if self._silence is not None else ""
             url = shlex.quote(self._log.url)
             text = f"the log has not answered for more than {STALLED_S:g} s{why}; look with: hw doctor --on {url}"
@@ -154,7 +161,7 @@ class Reporting:
         if found is None or one.stuck is None or found.text != one.stuck.text:
             one.stuck = found
             self._tell_stuck(group, found)
-        self._telemetry.gauge(UP, labels, float(status.state == "running" and found is None))
+        self._telemetry.gauge(UP, labels, float(status.state == "running" and found is None and not self._silent))
         for name, value in ((BATCHES, status.batches), (READER_FAILURES, status.failures), (RECORDS, status.records)):
             self._total(name, labels, value)
         self._total(BUSY_SECONDS, labels, status.busy_s)

@@ -37,7 +37,9 @@ _PARTITION = ("group", "topic", "partition")
 _LOG_PARTITION = ("log", "topic", "partition")
 
 METRICS: dict[str, Metric] = {
-    "headwater_reader_up": Metric("gauge", ("group",), "1 while the reader of this process runs and gets on, else 0."),
+    "headwater_reader_up": Metric(
+        "gauge", ("group",), "1 while the reader of this process runs and gets on, and the log answers, else 0."
+    ),
     "headwater_lag_events": Metric(
         "gauge", _PARTITION, "Positions between the reader and the end of what can be read, gaps of the log included."
     ),
@@ -130,6 +132,11 @@ ALERTS: dict[str, AlertKind] = {
 EVENTS: dict[str, EventKind] = {
     "process_started": EventKind("info", ("on", "parts"), "`hw run` is ready"),
     "process_stopped": EventKind("info", (), "`hw run` has stopped in order"),
+    "process_ended": EventKind(
+        "error",
+        ("text",),
+        "`hw run` was told to stop and has not within 10 s: it is ended; which reader is where, and since when",
+    ),
     "noticed": EventKind(
         "warning",
         ("text",),
