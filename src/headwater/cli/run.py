@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import click
@@ -18,16 +18,21 @@ from headwater.cli.ending import BAD, advised, then, told
 from headwater.cli.output import Form, note, output_option, show_one
 from headwater.cli.project import Project, on_option, store_option
 from headwater.cli.run_troubles import Troubles, troubles
+from headwater.cli.stopping import stop_signal
 from headwater.cli.telling import Tellings, telling, telling_options
 from headwater.environment import logged
 from headwater.errors import Misuse
 
 if TYPE_CHECKING:
+    from headwater.app import Running
     from headwater.services import Part, Services
 
 logger = logging.getLogger("headwater.cli")
 
 LOOK_S = 0.25
+
+STOP_S = 10.0
+"""How long it may take to stop. A handler that has not come back by then may never do so."""
 
 
 @click.command("run")
@@ -57,8 +62,9 @@ def command(
 ) -> None:
     """Run an app: own its entities, maintain its read models, react.
 
-    Says when it is ready, tells failures of its parts, and stops cleanly on Ctrl-C or SIGTERM. Several processes
-    may run the same app on one log: they share the work.
+    Says when it is ready, tells failures of its parts, and stops cleanly on Ctrl-C or SIGTERM: within 10 s, or it says
+    what did not end, and ends all the same; a second one ends it at once. Several processes may run the same app on one
+    log: they share the work.
 
     \b
       hw run shop.app:app --on sqlite:///shop.db
@@ -84,14 +90,16 @@ def command(
             standby=standby,
             environment=environment,
         )
+        tell = told if log == "text" else _tell_nobody
+        late = partial(_tell_late, running, tell)
         checked = then(NotPublished, f"hw schema check --app {shlex.quote(project.app_name)}{project.log_flags}")
-        with _stop_signal() as stop, project.reaching(), checked, running:
+        with stop_signal(STOP_S, late) as stop, project.reaching(), checked, running:
             assert running.services is not None
             about = {"app": found.name, "on": url, "parts": ",".join(parts), "pid": os.getpid()}
             words = f"{found.name} runs on {url}: {', '.join(parts)}; Ctrl-C stops it"
             _say(form, {"state": "running", **about}, words)
             logger.info("started: %s", about, extra=logged("process_started", on=url, parts=",".join(parts)))
-            failed = _watch(running.services, stop, told if log == "text" else _tell_nobody)
+            failed = _watch(running.services, stop, tell)
         logger.info("stopped: %s", found.name, extra=logged("process_stopped"))
     _say(form, {"state": "stopped", "app": found.name}, f"{found.name} stopped")
     if failed:
@@ -111,17 +119,29 @@ def _parts(only: str | None) -> tuple[Part, ...]:
     return cast("tuple[Part, ...]", tuple(wanted))
 
 
-@contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
-    """Set by Ctrl-C and SIGTERM, which do nothing else meanwhile."""
-    stop, before = threading.Event(), {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, lambda *_: stop.set())
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _tell_late(running: Running, tell: Callable[[str], None]) -> None:
+    """What has not ended, after it was told to: which reader is where, and since when."""
+    from headwater.readers.progress import place_of
+
+    found = []
+    services = running.services
+    for loop in () if services is None else services.loops:
+        status = loop.status
+        if status.thread is None or status.thread.ident is None or not status.thread.is_alive():
+            continue
+        since = datetime.now(UTC) - timedelta(seconds=time.monotonic() - status.step_s)
+        at = place_of(status.thread.ident)
+        found.append(f"{loop.group}: its reader {status.step}, since {since:%H:%M:%S} UTC; its thread is in {at}")
+    main = threading.main_thread().ident
+    assert main is not None, "it runs"
+    found.append(f"the process itself is in {place_of(main)}")
+    for text in found:
+        tell(f"still: {text}")
+    tell(
+        f"error: not stopped within {STOP_S:g} s, so it is ended; what is not committed is done again at the next start"
+    )
+    text = "; ".join(found)
+    logger.error("ended though not stopped: %s", text, extra=logged("process_ended", text=text))
 
 
 def _tell_nobody(line: str) -> None:
