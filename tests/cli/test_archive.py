@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import sys
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from headwater.log.port import NewRecord, TopicSpec
 from headwater.log.sqlite import SqliteLog
 from tests.bank import Deposit, Open
-from tests.cli.conftest import Shell, an_app, caught_up, refuse_unknown_command
+from tests.cli.conftest import Ended, Shell, an_app, caught_up, refuse_unknown_command
 
 
 @pytest.fixture
@@ -157,6 +160,109 @@ def test_damage_is_told_with_an_exit_code(shell: Shell, address: str, project: P
     assert ended.code == 4
     assert "SHA-256" in ended.out
     refuse_unknown_command(ended.next)
+
+
+@pytest.fixture
+def trimmed(shell: Shell, address: str, project: Path) -> Path:
+    """Two topics in an archive, and the events of accounts nowhere else; the folder of those."""
+    shell("archive")
+    with closing(SqliteLog(project / "bank.db")) as log:
+        log.create_topics([TopicSpec("other", 1)])
+        log.append([NewRecord("other", 0, b"key", b"value")])
+    shell("archive --topic other")
+    shell("archive trim --older-than PT0S --execute")
+    assert {row["verdict"] for row in shell("archive verify").rows} == {"good"}
+    return project / "archive" / "account-events"
+
+
+def told(ended: Ended) -> list[dict[str, Any]]:
+    """The rows of a verb, whether it found something wrong or not."""
+    return [json.loads(line) for line in ended.out.splitlines()]
+
+
+def verdicts(ended: Ended) -> dict[str, str]:
+    return {row["topic"]: row["verdict"] for row in told(ended)}
+
+
+def test_an_archive_that_is_not_mounted_is_no_good_archive(shell: Shell, trimmed: Path, project: Path) -> None:
+    trimmed.parent.rename(project / "elsewhere")
+    ended = shell("archive verify")
+    assert ended.code == 4
+    assert "the log does not have its first events" in verdicts(ended)["account-events"]
+    refuse_unknown_command(ended.next)
+    for verb in ("archive status", "archive restore --on sqlite:///new.db --archive " + trimmed.parent.as_uri()):
+        ended = shell(verb)
+        assert (ended.code, ended.out) == (3, "")
+        assert "is not there, or nothing is archived in it" in ended.error
+        refuse_unknown_command(ended.next)
+    assert not (project / "new.db").exists()
+    ended = shell("archive")
+    assert ended.code == 3
+    assert "would begin with a gap" in ended.error
+    refuse_unknown_command(ended.next)
+    assert not trimmed.parent.exists(), "no second archive is begun"
+    (project / "elsewhere").rename(trimmed.parent)
+    assert shell("archive").code == 0
+    assert set(verdicts(shell("archive verify")).values()) == {"good"}
+
+
+def test_an_address_where_nothing_is_archived_is_told_without_a_log(shell: Shell, directory: Path) -> None:
+    ended = shell(f"archive verify --archive {(directory / 'none').as_uri()}")
+    assert (ended.code, ended.out) == (4, "")
+    assert "is not there, or nothing is archived in it" in ended.err
+    refuse_unknown_command(ended.next)
+
+
+@pytest.mark.parametrize("gone", ["the topic", "its manifest", "half of its manifest"])
+def test_a_topic_that_is_gone_is_told_and_the_others_are_checked(
+    shell: Shell, trimmed: Path, project: Path, gone: str
+) -> None:
+    (manifest,) = trimmed.rglob("manifest.json")
+    if gone == "the topic":
+        shutil.rmtree(trimmed)
+    elif gone == "its manifest":
+        manifest.unlink()
+    else:
+        manifest.write_bytes(manifest.read_bytes()[:500])
+    ended = shell("archive verify")
+    assert ended.code == 4
+    found = verdicts(ended)
+    assert found["other"] == "good"
+    assert ("is damaged" if gone == "half of its manifest" else "has no manifest of it") in found["account-events"]
+    assert "may be deleted" not in ended.err
+    ended = shell("archive")
+    assert ended.code == 3
+    assert "manifest" in ended.error
+
+
+@pytest.mark.parametrize("gone", ["its manifest", "half of its manifest"])
+def test_a_restore_names_what_it_cannot_restore(shell: Shell, trimmed: Path, gone: str) -> None:
+    (manifest,) = trimmed.rglob("manifest.json")
+    if gone == "its manifest":
+        manifest.unlink()
+    else:
+        manifest.write_bytes(manifest.read_bytes()[:500])
+    ended = shell(f"archive restore --archive {trimmed.parent.as_uri()} --on sqlite:///new.db")
+    assert ended.code == 4
+    assert [(row["topic"], row["written"]) for row in told(ended)] == [("other", 1)]
+    assert "topic account-events is not restored" in ended.err
+    refuse_unknown_command(ended.next)
+
+
+def test_a_manifest_of_long_ago_is_found(shell: Shell, address: str, project: Path) -> None:
+    shell("archive")
+    (manifest,) = (project / "archive").rglob("manifest.json")
+    old = manifest.read_bytes()
+    with an_app(project).run("sqlite:///bank.db") as shop:
+        shop.send(Deposit("a7", Decimal(1)))
+    shell("archive")
+    shell("archive trim --older-than PT0S --execute")
+    assert shell("archive verify").code == 0
+    manifest.write_bytes(old)
+    ended = shell("archive verify")
+    assert ended.code == 4
+    assert "are neither in the archive nor in the log" in "".join(row["verdict"] for row in told(ended))
+    assert "may be deleted" not in ended.err
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,14 +17,18 @@ from headwater.cli.archive_asking import (
     flags,
     live,
     lost_text,
+    nothing_text,
     only_one_each,
     topic_option,
 )
-from headwater.cli.ending import BAD, NEXT, then, told
+from headwater.cli.ending import BAD, NEXT, advised, then, told
 from headwater.cli.output import Form, note, output_option, show_rows
 from headwater.cli.project import Project, on_option
 from headwater.cli.times import Duration
 from headwater.errors import Misuse, Unavailable
+
+if TYPE_CHECKING:
+    from headwater.log.archive.archive import Topic
 
 
 @click.group("archive", invoke_without_command=True)
@@ -51,6 +56,7 @@ def command(ctx: click.Context, topics: tuple[str, ...], url: str | None, on: st
     project = Project(None, on, verb="archive")
     archive, log = archive_of(project, url), live(project)
     from headwater.environment import SYSTEM
+    from headwater.operations.archive_needing import check_beginnings
     from headwater.operations.archiving import Archived, archive_topic, archived_by_default
 
     again, telling = f"hw archive{flags(project, url)}", Telling()
@@ -61,6 +67,8 @@ def command(ctx: click.Context, topics: tuple[str, ...], url: str | None, on: st
     try:
         with then(Misuse, f"hw topics{project.log_flags}"):
             names = topics or archived_by_default(log)
+            with then(Unavailable, f"hw archive verify{flags(project, url)}"):
+                check_beginnings(log, archive, names)
             lost = 0
 
             def rows() -> Iterator[dict[str, Any]]:
@@ -97,11 +105,17 @@ def command(ctx: click.Context, topics: tuple[str, ...], url: str | None, on: st
 @output_option
 def status(topics: tuple[str, ...], url: str | None, on: str | None, form: Form) -> None:
     """List what an archive has, as its manifests say."""
-    archive = archive_of(Project(None, on, verb="archive status"), url)
+    project = Project(None, on, verb="archive status")
+    archive = archive_of(project, url)
     from headwater.log.archive.manifest import lost
 
     rows = []
-    for topic in chosen(archive, topics):
+    there, verify_it = archive.topics(), f"hw archive verify{flags(project, url)}"
+    for topic in archive.without_manifest():
+        note(f"topic {topic.name} has files and no manifest in the archive: `{verify_it}` says what that means")
+    if not there:
+        raise advised(Unavailable(nothing_text(archive)), verify_it)
+    for topic in chosen(archive, topics, there):
         manifest = archive.manifest(topic)
         assert manifest is not None
         for partition in range(manifest.partitions):
@@ -124,9 +138,7 @@ def status(topics: tuple[str, ...], url: str | None, on: str | None, form: Form)
                     "head": manifest.head,
                 }
             )
-    show_rows(
-        form, ["topic", "partition", "from", "to", "records", "files", "bytes"], rows, empty="nothing is archived"
-    )
+    show_rows(form, ["topic", "partition", "from", "to", "records", "files", "bytes"], rows)
 
 
 @command.command("verify")
@@ -138,21 +150,23 @@ def status(topics: tuple[str, ...], url: str | None, on: str | None, form: Form)
 def verify(ctx: click.Context, topics: tuple[str, ...], url: str | None, on: str | None, form: Form) -> None:
     """Read all of an archive: hashes, offsets, and whether the log has the same records where it still has them.
 
-    Without a log (no --on, HEADWATER_URL or headwater.toml) nothing is compared. Exit code 4: something is wrong.
+    What the log says is only in an archive has to be there. Without a log (no --on, HEADWATER_URL or headwater.toml)
+    nothing is compared. Exit code 4: something is wrong, or nothing is there.
     """
     project = Project(None, on, verb="archive verify")
     archive = archive_of(project, url)
     log = live(project) if project.knows_log else None
     from headwater.environment import SYSTEM
-    from headwater.operations.archive_checking import check_archive, left_over
+    from headwater.operations.archive_checking import check_archive, left_over, topics_to_check
 
-    faults = 0
-    wanted = chosen(archive, topics)
+    faulty: set[str] = set()
+    there: list[Topic] = []
+    wanted: list[Topic] = []
 
     def rows() -> Iterator[dict[str, Any]]:
-        nonlocal faults
         for found in check_archive(archive, wanted, log, SYSTEM):
-            faults += len(found.faults)
+            if found.faults:
+                faulty.add(found.topic)
             yield {
                 "topic": found.topic,
                 "partition": found.partition,
@@ -167,17 +181,24 @@ def verify(ctx: click.Context, topics: tuple[str, ...], url: str | None, on: str
 
     columns = ["topic", "partition", "from", "to", "records", "compared", "files", "verdict"]
     try:
+        there = topics_to_check(archive, log)
+        wanted = chosen(archive, topics, there) if there else []
         show_rows(form, columns, rows(), empty="nothing is archived")
     finally:
         if log is not None:
             log.close()
+    if not there:
+        note(nothing_text(archive))
     for topic in wanted:
         if left := left_over(archive, topic):
+            why = "left by a run that was ended; nobody reads them, and they may be deleted"
+            if topic.name in faulty:
+                why = "so nobody reads them; keep them until what is wrong is mended"
             note(
-                f"{len(left)} files of topic {topic.name} are in no manifest, left by a run that was ended; nobody "
-                f"reads them, and they may be deleted: {', '.join(left[:3])}{' …' if len(left) > 3 else ''}"
+                f"{len(left)} files of topic {topic.name} are in no manifest, {why}: "
+                f"{', '.join(left[:3])}{' …' if len(left) > 3 else ''}"
             )
-    if faults:
+    if faulty or not there:
         told(f"{NEXT}hw archive status{flags(project, url)}")
         ctx.exit(BAD)
 
@@ -187,29 +208,48 @@ def verify(ctx: click.Context, topics: tuple[str, ...], url: str | None, on: str
 @archive_option
 @on_option
 @output_option
-def restore(topics: tuple[str, ...], url: str | None, on: str | None, form: Form) -> None:
+@click.pass_context
+def restore(ctx: click.Context, topics: tuple[str, ...], url: str | None, on: str | None, form: Form) -> None:
     """Write archived topics into a log that does not have them: --on names it, a file may be new.
 
     Keys, values, headers, times and partitions stay, so entities keep their ids and versions; offsets are new. Run it
-    again after it was stopped: it goes on. A topic that has other records is left alone.
+    again after it was stopped: it goes on. A topic that has other records is left alone. Exit code 4: something of
+    the archive could not be restored.
     """
     project = Project(None, on, verb="archive restore")
     archive = archive_of(project, url)
     from headwater.environment import SYSTEM
+    from headwater.log.archive.archive import DamagedManifest
     from headwater.log.opening import open_log, split_archive
     from headwater.operations.archive_restoring import Restored, restore_topic
 
-    wanted = only_one_each(chosen(archive, topics), archive)
+    verify_it = f"hw archive verify --archive {shlex.quote(archive.url)}"
+    left = archive.without_manifest()
+    there = archive.topics() + left
+    if not there:
+        raise advised(Unavailable(nothing_text(archive)), verify_it)
+    wanted = chosen(archive, topics, there)
+    unreadable = {topic: "it has files and no manifest in the archive" for topic in wanted if topic in left}
+    for topic in wanted:
+        try:
+            archive.manifest(topic)
+        except DamagedManifest as damage:
+            unreadable[topic] = str(damage)
+    wanted = only_one_each([topic for topic in wanted if topic not in unreadable], archive)
+    for topic, why in unreadable.items():
+        note(f"topic {topic.name} is not restored: {why}")
     with project.reaching():
         log = open_log(split_archive(project.on)[0])
-    telling = Telling()
+    telling, lost = Telling(), 0
 
     def tell(so_far: Restored) -> None:
         telling(so_far.topic, so_far.partition, so_far.written)
 
     def rows() -> Iterator[dict[str, Any]]:
+        nonlocal lost
         for topic in wanted:
             for done in restore_topic(archive, topic, log, SYSTEM, progress=tell):
+                lost += len(done.lost)
                 for hole in done.lost:
                     note(lost_text(topic.name, *hole))
                 yield {
@@ -225,9 +265,12 @@ def restore(topics: tuple[str, ...], url: str | None, on: str | None, form: Form
             then(Misuse, f"hw topics{project.log_flags}"),
             then(Unavailable, f"hw archive restore{flags(project, url)}"),
         ):
-            show_rows(form, ["topic", "partition", "found", "written"], rows(), empty="nothing is archived")
+            show_rows(form, ["topic", "partition", "found", "written"], rows(), empty="nothing is restored")
     finally:
         log.close()
+    if unreadable or lost:
+        told(f"{NEXT}{verify_it}")
+        ctx.exit(BAD)
 
 
 @command.command("trim")

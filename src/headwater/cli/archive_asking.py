@@ -71,9 +71,15 @@ def live(project: Project) -> Log:
         return open_log(split_archive(project.on)[0])
 
 
-def chosen(archive: Archive, names: tuple[str, ...]) -> list[Topic]:
-    """Raises: Misuse: a name that is not archived."""
-    there = archive.topics()
+def nothing_text(archive: Archive) -> str:
+    return (
+        f"the archive {archive.url} is not there, or nothing is archived in it: mount or put back what was there, or "
+        "name another one"
+    )
+
+
+def chosen(archive: Archive, names: tuple[str, ...], there: list[Topic]) -> list[Topic]:
+    """Arguments: there: what may be chosen; all, where nothing is named. Raises: Misuse: a name that is not there."""
     for name in names:
         if name not in {topic.name for topic in there}:
             known = ", ".join(sorted({topic.name for topic in there})) or "none"

@@ -2,6 +2,8 @@
 
 Three looks, each deeper than the one before: the chain of the manifest; the hash and size of each file; and the records
 in it, against its entry and, where the log has them too, against the log.
+
+An archive cannot tell what it has lost as a whole. So the log is asked as well what it says is only in an archive.
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ from typing import NamedTuple
 
 from headwater.environment import Environment
 from headwater.errors import Unavailable
-from headwater.log.archive.archive import Archive, Topic
-from headwater.log.archive.manifest import NAME, Manifest, SealedFile, lost
+from headwater.log.archive.archive import Archive, DamagedManifest, Topic
+from headwater.log.archive.manifest import NAME, Lost, Manifest, SealedFile, lost
 from headwater.log.port import Log, Record, TopicPartition
+from headwater.operations.archive_needing import Needed, only_archived
 from headwater.readers.spans import batches_between
 
 _CHUNK_BYTES = 1 << 20
@@ -24,15 +27,15 @@ _CHUNK_BYTES = 1 << 20
 class Checked(NamedTuple):
     """A partition in an archive.
 
-    Arguments: begin, end: the positions that it covers; compared: records that were found equal in the log; faults:
-    what is wrong, in words.
+    Arguments: partition: None: what is wrong is wrong with the whole topic; begin, end: the positions that it covers
+    (None: none); compared: records that were found equal in the log; faults: what is wrong, in words.
     """
 
     topic: str
     topic_id: str
-    partition: int
-    begin: int
-    end: int
+    partition: int | None
+    begin: int | None
+    end: int | None
     files: int
     records: int
     size_bytes: int
@@ -40,26 +43,49 @@ class Checked(NamedTuple):
     faults: list[str]
 
 
+def topics_to_check(archive: Archive, log: Log | None) -> list[Topic]:
+    """What an archive has, what is left of it, and what the log says is nowhere else.
+
+    Arguments: log: without the archive in front of it; None: it is not asked. Raises: Unavailable.
+    """
+    found = {topic.folder: topic for topic in archive.topics() + archive.without_manifest()}
+    for needed in only_archived(log) if log is not None else ():
+        found[needed.topic.folder] = needed.topic
+    return sorted(found.values())
+
+
 def check_archive(
     archive: Archive, topics: list[Topic], log: Log | None, environment: Environment
 ) -> Iterator[Checked]:
     """Looks at each partition of some topics.
 
-    Arguments: log: without the archive in front of it; None: nothing is compared.
-    Raises: Unavailable: the archive or the log do not answer; a manifest is damaged.
+    Arguments: topics: of `topics_to_check`; log: without the archive in front of it; None: nothing is compared.
+    Raises: Unavailable: the archive or the log do not answer.
     """
+    needs = {one.topic.folder: one for one in only_archived(log)} if log is not None else {}
     for topic in topics:
-        manifest = archive.manifest(topic)
+        needed = needs.get(topic.folder)
+        try:
+            manifest = archive.manifest(topic)
+        except DamagedManifest as damage:
+            yield _fault_of_all(topic, str(damage))
+            continue
         if manifest is None:
+            if fault := _without_manifest(archive, topic, needed, log):
+                yield _fault_of_all(topic, fault)
             continue
         live = log if log is not None and _is_of(log, manifest) else None
-        for partition in sorted({file.partition for file in manifest.files}):
-            yield _check(archive, topic, manifest, partition, live, environment)
+        gone = needed.gone if needed is not None else {}
+        for partition in sorted({file.partition for file in manifest.files} | gone.keys()):
+            yield _check(archive, topic, manifest, partition, gone.get(partition), live, environment)
 
 
 def left_over(archive: Archive, topic: Topic) -> list[str]:
     """Files that the manifest does not name: of a run that was ended between file and entry. Nobody reads them."""
-    manifest = archive.manifest(topic)
+    try:
+        manifest = archive.manifest(topic)
+    except DamagedManifest:  # `check_archive` tells it; which files it named is not known
+        return []
     named = {NAME} | {file.file for file in manifest.files} if manifest is not None else set()
     return sorted(name for name in archive.place.sizes(topic.folder) if name not in named)
 
@@ -69,14 +95,55 @@ def _is_of(log: Log, manifest: Manifest) -> bool:
     return log.id == manifest.log and there is not None and there.id == manifest.topic_id
 
 
+def _fault_of_all(topic: Topic, fault: str) -> Checked:
+    return Checked(topic.name, topic.id, None, None, None, 0, 0, 0, 0, [fault])
+
+
+def _without_manifest(archive: Archive, topic: Topic, needed: Needed | None, log: Log | None) -> str | None:
+    """What is wrong with a topic that has no manifest, in words; None: a run was ended before it wrote the first."""
+    if needed is not None:
+        return (
+            f"the archive has no manifest of it, and the log does not have its first events: they were deleted there "
+            f"because {needed.archive} had them; mount or put back what was there, or name the archive that has them"
+        )
+    files = archive.place.sizes(topic.folder)
+    if log is not None and len(files) <= 1 and _has_all(log, topic):
+        return None
+    return f"its manifest is missing, and nobody reads its files without it ({len(files)} are there): put back a copy"
+
+
+def _has_all(log: Log, topic: Topic) -> bool:
+    there = log.topics([topic.name]).get(topic.name)
+    if there is None or there.id != topic.id:
+        return False
+    return not any(log.begins([TopicPartition(topic.name, p) for p in range(there.partitions)]).values())
+
+
+def _gaps(files: list[SealedFile], gone: Lost | None) -> Iterator[str]:
+    """What should be in the archive and is not. Arguments: gone: what the log says is only in an archive."""
+    for hole in lost(files):
+        yield (
+            f"offsets {hole.begin} to {hole.end - 1} are missing: they were deleted from the log before they were "
+            "archived"
+        )
+    if gone is not None:
+        begin, end = (files[0].begin, files[-1].next) if files else (gone.end, gone.end)
+        for first, behind in ((gone.begin, min(begin, gone.end)), (max(end, gone.begin), gone.end)):
+            if first < behind:
+                yield f"offsets {first} to {behind - 1} are neither in the archive nor in the log"
+
+
 def _check(
-    archive: Archive, topic: Topic, manifest: Manifest, partition: int, log: Log | None, environment: Environment
+    archive: Archive,
+    topic: Topic,
+    manifest: Manifest,
+    partition: int,
+    gone: Lost | None,
+    log: Log | None,
+    environment: Environment,
 ) -> Checked:
     files = manifest.of(partition)
-    faults = [
-        f"offsets {hole.begin} to {hole.end - 1} are missing: they were deleted from the log before they were archived"
-        for hole in lost(files)
-    ]
+    faults = list(_gaps(files, gone))
     compared = 0
     for file in files:
         try:
@@ -87,8 +154,8 @@ def _check(
         topic.name,
         topic.id,
         partition,
-        files[0].begin,
-        files[-1].next,
+        files[0].begin if files else None,
+        files[-1].next if files else None,
         len(files),
         sum(file.records for file in files),
         sum(file.size_bytes for file in files),

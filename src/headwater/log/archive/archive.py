@@ -20,6 +20,10 @@ _BELIEVED_S = 5.0
 """How long a manifest is believed before it is read again, by those who ask what there is."""
 
 
+class DamagedManifest(Unavailable):
+    """A manifest is there and cannot be believed, or its chain is broken."""
+
+
 class Topic(NamedTuple):
     """A topic of the archive: its name and id."""
 
@@ -58,11 +62,16 @@ class Archive:
         found = [name.split("/") for name in self.place.sizes("")]
         return sorted(Topic(parts[0], parts[1]) for parts in found if len(parts) == 3 and parts[2] == NAME)
 
+    def without_manifest(self) -> list[Topic]:
+        """Topics of which there are files, and no manifest that names them. Raises: Unavailable."""
+        folders = {Topic(*parts[:2]) for name in self.place.sizes("") if len(parts := name.split("/")) > 2}
+        return sorted(folders.difference(self.topics()))
+
     def manifest(self, topic: Topic, *, fresh: bool = True) -> Manifest | None:
         """What the archive has of a topic; None: nothing.
 
-        Arguments: fresh: False where what was read a few seconds ago will do. Raises: Unavailable: it cannot be read,
-        or its chain is broken.
+        Arguments: fresh: False where what was read a few seconds ago will do. Raises: Unavailable: it cannot be read;
+        DamagedManifest: its chain is broken.
         """
         with self._lock:
             known, read_s = self._known.get(topic, (None, -_BELIEVED_S))
@@ -73,7 +82,7 @@ class Archive:
             try:
                 manifest = None if content is None else decode(content)
             except ValueError as error:
-                raise Unavailable(
+                raise DamagedManifest(
                     f"the manifest {name} in the archive {self.url} is damaged: {error}; put back a copy of it"
                 ) from error
             self._known[topic] = manifest, time.monotonic()
