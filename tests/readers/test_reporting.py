@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -46,13 +46,16 @@ class Clock(System):
 
 
 class Handler:
-    """Applies nothing. `failing`: raised by `handle`; `left`: partitions that it leaves; `entered` and `release`: makes
+    """Applies nothing. `failing`: raised by `handle`; `left`: partitions that it leaves; `waits` and `idles`: called
+    by `handle` and `idle`; `entered` and `release`: makes
     `handle` wait, as a handler that hangs."""
 
     def __init__(self) -> None:
         self.failing: Exception | None = None
         self.left: dict[int, str] = {}
         self.hangs = False
+        self.waits: Callable[[], None] = lambda: None
+        self.idles: Callable[[], None] = lambda: None
         self.entered, self.release = threading.Event(), threading.Event()
 
     @property
@@ -64,7 +67,8 @@ class Handler:
 
     def revoked(self, partitions: Sequence[TopicPartition]) -> None: ...
 
-    def idle(self, fence: Fence) -> None: ...
+    def idle(self, fence: Fence) -> None:
+        self.idles()
 
     def resumed(self) -> Positions:
         return {}
@@ -72,6 +76,7 @@ class Handler:
     def handle(self, batch: Batch, fence: Fence) -> None:
         if self.failing is not None:
             raise self.failing
+        self.waits()
         if self.hangs:
             self.wait_for_an_answer_that_does_not_come()
         if self.left:
@@ -97,7 +102,8 @@ class Scene:
 
     def __init__(self, log: MemoryLog, group: str = GROUP, owners: Sequence[Owner] = ()) -> None:
         self.log, self.handler = log, Handler()
-        self.telemetry = KeptTelemetry()
+        self.told: list[tuple[float, str, bool]] = []
+        self.telemetry = KeptTelemetry([lambda name, labels, alert, on: self.told.append((self.clock.s, name, on))])
         self.clock = Clock(self.telemetry)
         self.loop = ReadingLoop(log, group, [TOPIC], self.handler, name=group, environment=self.clock)
         self.reporting = Reporting(log, [self.loop], owners, self.clock)
@@ -124,6 +130,11 @@ class Scene:
                 self.turn()
             self.reporting.ask()
             self.reporting.look()
+
+    def times_out(self, after_s: float) -> None:
+        """A handler that waits, and is told then that it was in vain."""
+        self.pass_s(after_s, turning=False)
+        raise Unavailable("the store is locked by another")
 
     def write(self, *values: bytes) -> None:
         self.log.append([NewRecord(TOPIC, 0, b"1", value) for value in values])
@@ -198,6 +209,32 @@ def test_a_reader_that_gets_nowhere_says_so_within_30_s_with_the_reason(scene: S
     scene.pass_s(3)
     assert scene.alerts == {}
     assert scene.telemetry.gauges[reporting.UP, OF_GROUP] == 1
+
+
+@pytest.mark.parametrize("after_s", [7, 20, 28])
+def test_a_store_that_stays_locked_is_one_alert_until_a_batch_is_committed(scene: Scene, after_s: float) -> None:
+    scene.pass_s(60)
+    scene.write(b"1")
+    scene.handler.waits = lambda: scene.times_out(after_s)
+    while scene.clock.s < 200:
+        scene.turn()
+    assert [(name, on) for _, name, on in scene.told] == [(reporting.READER_STUCK, True)]
+    assert scene.told[0][0] < 60 + 30
+    scene.handler.waits = lambda: None
+    scene.pass_s(3)
+    assert [(name, on) for _, name, on in scene.told[1:]] == [(reporting.READER_STUCK, False)]
+
+
+def test_a_store_that_is_away_for_a_reader_without_work_is_one_alert_until_it_is_back(scene: Scene) -> None:
+    scene.pass_s(60)
+    while scene.clock.s < 200:
+        scene.handler.idles = lambda: scene.times_out(21)
+        scene.turn()
+        scene.handler.idles = lambda: None
+        scene.pass_s(3)
+    assert [(name, on) for _, name, on in scene.told] == [(reporting.READER_STUCK, True)]
+    scene.pass_s(15)
+    assert scene.alerts == {}
 
 
 def test_a_partition_that_its_owner_leaves_is_told_within_30_s(log: MemoryLog) -> None:

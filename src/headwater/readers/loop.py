@@ -202,6 +202,7 @@ class ReadingLoop:
         self.status.stopped = dict(self._handler.failures)
         if not batch.assigned:  # to be given partitions says nothing yet about the work on them
             self._pause_s = FIRST_PAUSE_S
+            self.status.rounds += 1
         return bool(batch.records or batch.reached or batch.assigned)
 
     def _gain(self, member: Member, partitions: Sequence[TopicPartition]) -> None:

@@ -22,7 +22,7 @@ from headwater.log.port import Log, Positions, TopicPartition
 from headwater.log.topology import owners_group
 from headwater.readers.ages import Arrivals, written_at
 from headwater.readers.loop import ReadingLoop
-from headwater.readers.progress import STALLED_S, Mark, Standing, Stuck, mark, place_of, standing, stuck
+from headwater.readers.progress import STALLED_S, Mark, Standing, Stuck, at_the_end, mark, place_of, standing, stuck
 
 logger = logging.getLogger("headwater.readers")
 
@@ -155,8 +155,8 @@ class Reporting:
 
     def _look_at_loop(self, one: Watched, ends: Positions, now_s: float) -> None:
         status, group = one.loop.status, one.loop.group
-        one.mark = mark(one.mark, status, now_s)
-        found = stuck(status, one.mark.since_s, now_s)
+        one.mark = mark(one.mark, status, at_the_end(status, ends), now_s)
+        found = stuck(status, one.mark, now_s)
         labels = {"group": group}
         if found is None or one.stuck is None or found.text != one.stuck.text:
             one.stuck = found
@@ -180,7 +180,8 @@ class Reporting:
             self._telemetry.gauge(LAG_EVENTS, labels, max(0, ends[tp] - position))
             self._telemetry.gauge(LAG_S, labels, self._age_s(one, tp, position, now_s))
             self._telemetry.gauge(STALLED_SECONDS, labels, seconds)
-            if one.stuck is None and seconds > STALLED_S and not self._told_by_handler(one, tp):
+            told = one.stuck is not None and tp not in one.stalled  # by the reader's own alert
+            if seconds > STALLED_S and not told and not self._told_by_handler(one, tp):
                 stalled.add(tp)
             self._tell_stalled(one, tp, labels, position, stalled)
         for tp in one.told - positions.keys():

@@ -32,8 +32,9 @@ class Status:
     `stopped` has the partitions that the handler left while it goes on with the others, and why (see `BatchHandler`).
     `reached` has where it stands in what it owns, or owned last. `failed_at` is the last failure without words of data
     or users' code. `step` is what it is at, and `step_s` since when (on the clock of `monotonic_s`). `failures`,
-    `batches`, `records` and `busy_s` count what there was so far; `newest` is the last record that was handled.
-    `thread` is the one that it runs on; None: it was not started, or somebody else takes its turns.
+    `batches`, `records` and `busy_s` count what there was so far, and `rounds` those that came to their end; `newest`
+    is the last record that was handled. `thread` is the one that it runs on; None: it was not started, or somebody else
+    takes its turns.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Status:
     step: Step = "starts"
     step_s: float = 0.0
     failures: int = 0
+    rounds: int = 0
     batches: int = 0
     records: int = 0
     busy_s: float = 0.0
