@@ -26,7 +26,7 @@ from headwater.messages.envelope import Meta, command_headers, read_meta
 from headwater.messages.json_codec import JsonCodec
 from headwater.messages.keys import key_text
 from headwater.messages.unreadable import Unreadable
-from headwater.messages.upcasting import meta_of_part
+from headwater.messages.upcasting import meta_of_part, parts_of
 from headwater.owners.arriving import Arrived, Source, source_text
 from headwater.owners.envelopes import Moment
 from headwater.owners.limits import EVENT_BYTES, STATE_BYTES, fits
@@ -87,8 +87,8 @@ class Reactor:
         """Each is read when its turn comes: they may be of several topics."""
 
     def carry_out(self, entry: Entry, arrived: Arrived, now: Moment) -> Step:
-        """One event. Raises: BadData: it cannot be read. Failed: its reaction failed. Unavailable: nobody has made the
-        topics of an entity that it sends to. Nothing was changed then."""
+        """One event. Raises: BadData: it cannot be read, or this version does not listen to it. Failed: its reaction
+        failed. Unavailable: nobody has made the topics of an entity that it sends to. Nothing was changed then."""
         source = arrived.source
         if source is None:
             raise self._bad(arrived, "not a forwarded event: it has no hw_source header")
@@ -125,21 +125,26 @@ class Reactor:
         return Step(arrived, entry, self._reply(entry, arrived), (), True, sends)
 
     def _read(self, arrived: Arrived, source: Source) -> tuple[Event, Meta]:
-        _, topic, partition = source.stream.split("|")
-        event = self._events[topic].decode(arrived.value)
+        topic, partition = self._place(arrived, source)
+        codec, get = self._events.get(topic), dict(arrived.headers).get
+        if codec is None:  # another version of the process forwarded it
+            name = get("ce_type", b"").decode(errors="backslashreplace")
+            raise self._unheard(arrived, name, topic)
+        event = codec.decode(arrived.value)
         if isinstance(event, Unreadable):
+            if event.kind == "unknown_type":
+                raise self._unheard(arrived, event.wire_name, f"{event.wire_name} in {topic}")
             raise event.bad_data(commands_topic(self.entity), arrived.partition, arrived.offset)
-        key = dict(arrived.headers).get("hw_key")
-        meta = read_meta(topic, int(partition), source.offset, key, arrived.headers, arrived.timestamp_ms)
+        meta = read_meta(topic, partition, source.offset, get("hw_key"), arrived.headers, arrived.timestamp_ms)
         if isinstance(meta, Unreadable):
             raise self._bad(arrived, meta.reason)
         return event, meta
 
     def _parts(self, entry: Entry, event: Event, meta: Meta) -> Iterator[tuple[int, Event, Meta]]:
         """The events that this run of the process is to react to: of an old one that is read as several, those with its
-        key."""
+        key; none of one that is read as nothing by now."""
         if type(event) is not Parts:
-            yield 0, event, meta
+            yield from ((part, one, meta) for part, one in parts_of(event))
             return
         for part, one in event.events:
             mine = meta_of_part(meta, part, one)
@@ -180,6 +185,25 @@ class Reactor:
 
     def _reply(self, entry: Entry, arrived: Arrived, duplicate: bool = False) -> Reply:
         return Reply(arrived.id, "accepted", self.entity, entry.id, version=entry.version, duplicate=duplicate)
+
+    def _place(self, arrived: Arrived, source: Source) -> tuple[str, int]:
+        """The topic and the partition that an event stands in. Raises: BadData: somebody else's header."""
+        try:
+            _, topic, partition = source.stream.split("|")
+            return topic, int(partition)
+        except ValueError as error:
+            raise self._bad(
+                arrived, f"not a forwarded event: its hw_source header names no partition: {source.stream!r}"
+            ) from error
+
+    def _unheard(self, arrived: Arrived, name: str | None, what: str) -> BadData:
+        """Of an event that was forwarded by a version which listens to more: only such a one can react to it."""
+        reason = (
+            f"process {self._shape.process.__name__} of this version does not listen to {what}; retry it under a "
+            "version that does, or discard it"
+        )
+        found = Unreadable("unknown_type", name or None, None, reason)
+        return found.bad_data(commands_topic(self.entity), arrived.partition, arrived.offset)
 
     def _bad(self, arrived: Arrived, reason: str) -> BadData:
         topic = commands_topic(self.entity)
