@@ -91,7 +91,7 @@ class Commits:
         try:
             return self._turns.run(work)
         except sqlite3.Error as error:
-            raise explain(error, self._file.path) from error
+            raise explain(error, self._file.path, self._file.patience_s) from error
 
     def _carry_out(self, works: Sequence[Work]) -> None:
         shared = [work for work in works if work.shared]

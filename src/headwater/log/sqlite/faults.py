@@ -25,13 +25,21 @@ def is_busy(error: sqlite3.Error) -> bool:
     return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-def explain(error: sqlite3.Error, path: str) -> HeadwaterError:
-    """The error that a caller of the log gets instead of this one."""
+def explain(error: sqlite3.Error, path: str, waited_s: float | None = None) -> HeadwaterError:
+    """The error that a caller of the log gets instead of this one.
+
+    Arguments: waited_s: how long the write lock was waited for, where nothing is done before it is held.
+    """
     code = _code(error)
     if isinstance(error, sqlite3.ProgrammingError):
         return Misuse(f"the log {path} was closed by this program, or given what cannot be stored ({error})")
     if code == sqlite3.SQLITE_NOTADB:
         return Misuse(f"{path} is not an SQLite database: give the path of a log, or of a file that is not there")
+    if code == sqlite3.SQLITE_BUSY and waited_s is not None:
+        return Unavailable(
+            f"the log {path} cannot be written, another process held its write lock for {waited_s:g} s and nothing of "
+            f"this was written: look for one that is stopped or hangs (SQLite says: {error})"
+        )
     advice = _ADVICE.get(code)
     if advice is None:
         return Unavailable(f"the log {path} cannot be used: SQLite says {error}")
