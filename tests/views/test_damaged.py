@@ -61,4 +61,4 @@ def test_who_asks_is_told_why_nobody_answers_until_it_is_made_again(
         eventually(lambda: "cannot open them" in answered() and "made again from the log" in answered())
         if damage == "truncated":  # what may be something else's is not tried again
             path.unlink()
-            eventually(lambda: answered() == "[{'total': '5.000000000'}]")
+            eventually(lambda: answered() == "[{'total': Decimal('5.000000000')}]")

@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.views.fitting import DECIMALS
-from headwater.views.narrowing import undeclared
-from headwater.views.plan import EventType
+from headwater.views.narrowing import nullable, undeclared
+from headwater.views.plan import EventType, Field
 from headwater.views.types import BIGINT, ListOf, MapOf, Scalar, SqlType, StructOf, literal, quoted
 from headwater.views.usual import UNUSUAL
 
@@ -52,8 +52,8 @@ def incomplete(kind: EventType) -> str:
         return "x IS NULL"
     if any(_nameless(field.type) for field in kind.fields):
         return "true"
-    missing = [_missing(f"x.{quoted(field.wire)}", field.type, 0) for field in kind.fields]
-    return f"({' OR '.join([*missing, *undeclared(kind)])})"
+    missing = [_unless_null(field, optional) for field, optional in zip(kind.fields, nullable(kind), strict=True)]
+    return f"coalesce({' OR '.join([*missing, *undeclared(kind)])}, false)"
 
 
 def found_in(pattern: str) -> str:
@@ -106,6 +106,15 @@ def _nameless(kind: SqlType) -> bool:
     if isinstance(kind, StructOf):
         return any(_nameless(member.type) for member in kind.members)
     return isinstance(kind, MapOf) or (isinstance(kind, ListOf) and (_nameless(kind.of) or isinstance(kind.of, Scalar)))
+
+
+def _unless_null(field: Field, optional: bool) -> str:
+    """As `_missing`, unless the field may be null and the text says that it is: then nothing is missing. What is not
+    there at all the strict function finds, and it finds a value that makes no other one."""
+    text = f"x.{quoted(field.wire)}"
+    missing = _missing(text, field.type, 0)
+    said = literal(f"{msgspec.json.encode(field.wire).decode()}:null")
+    return f"({missing} AND NOT ({text} IS NULL AND contains(v, {said})))" if optional else missing
 
 
 def _missing(text: str, kind: SqlType, depth: int) -> str:

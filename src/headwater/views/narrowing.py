@@ -47,6 +47,20 @@ def narrowed(kind: EventType) -> Any:
     return _class_of(kind.cls, [(field.wire, field.type) for field in kind.fields])
 
 
+def nullable(kind: EventType) -> list[bool]:
+    """Of each field of an event type that is used, whether it may be null."""
+    used = {one.wire: one for one in used_of(kind.cls, [(field.wire, field.type) for field in kind.fields])}
+    return [_takes_none(used[field.wire].note) for field in kind.fields]
+
+
+def _takes_none(note: Any) -> bool:
+    note = unwrapped(note)
+    origin, parts = get_origin(note), get_args(note)
+    if origin is Annotated:
+        return _takes_none(parts[0])
+    return note is NoneType or (origin in (Union, UnionType) and any(map(_takes_none, parts)))
+
+
 def undeclared(kind: EventType) -> list[str]:
     """SQL on the row `x` of a record of the type: tests that find values which the class may not take."""
     used = used_of(kind.cls, [(field.wire, field.type) for field in kind.fields])
