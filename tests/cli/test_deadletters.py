@@ -118,6 +118,28 @@ def test_one_is_edited_and_another_is_discarded(shell: Shell, project: Path, sho
     assert (discard["reason"], discard["id"]) == ("it was a test", second)
 
 
+def test_what_was_worked_off_before_is_nothing_to_do(shell: Shell, project: Path, shop: Shop) -> None:
+    first, second = (letter["id"] for letter in shell("deadletters list --each").rows)
+    assert shell("deadletters discard --yes --reason x --who user:bob", first).one["result"] == "discarded"
+    again = shell("deadletters retry", first)
+    assert (again.code, again.one["id"], again.one["result"]) == (0, first, "nothing to do"), again.err
+    said = again.one["message"]
+    assert said.startswith("it is no dead letter any more; the last step: discarded, ")
+    assert said.endswith(", user:bob")
+    (project / "mended").touch()
+    both = shell("deadletters retry --yes", first, second)
+    assert [(one["id"], one["result"]) for one in both.rows] == [(first, "nothing to do"), (second, "retried")]
+    assert "retry: 1 dead letter, and behind that" in both.err
+    assert shell("deadletters discard --reason x", second, first).rows[0]["result"] == "nothing to do"
+    assert [step["step"] for step in shell("deadletters audit").rows] == ["discarded", "retried"], "nothing was done"
+    (project / "value.json").write_text("{}")
+    assert shell("deadletters retry --value value.json", first).one["result"] == "nothing to do"
+    assert shell("deadletters retry --value value.json", first, second).code == 2
+    for verb in ("retry --yes", "discard --yes --reason x"):
+        unknown = shell(f"deadletters {verb}", first, f"{first}7")
+        assert (unknown.code, f"there is no dead letter {first}7 (any more)" in unknown.error) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("made", "why"),
     [

@@ -106,8 +106,8 @@ def retry(ctx: click.Context, choice: Choice, value: Path | None, edit: bool, ma
     """
     project = where.project("retry")
     with deadletters_of(project) as desk:
-        letters = chosen(desk, choice, manner.everything, "retry")
-        work(ctx, project, desk, letters, "retry", manner, where.form, value=edited(project, letters, value, edit))
+        found = chosen(desk, choice, manner.everything, "retry")
+        work(ctx, project, desk, found, "retry", manner, where.form, value=edited(project, found, value, edit))
 
 
 @command.command("discard", cls=Remembered)
@@ -120,8 +120,8 @@ def discard(ctx: click.Context, choice: Choice, reason: str, manner: Manner, whe
     """Skip dead letters for good, on record. What waits behind each of them is applied."""
     project = where.project("discard")
     with deadletters_of(project) as desk:
-        letters = chosen(desk, choice, manner.everything, "discard")
-        work(ctx, project, desk, letters, "discard", manner, where.form, reason=reason)
+        found = chosen(desk, choice, manner.everything, "discard")
+        work(ctx, project, desk, found, "discard", manner, where.form, reason=reason)
 
 
 def _trouble_row(trouble: Trouble) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from headwater.cli.project import Project
 from headwater.errors import Misuse, Unavailable, counted
 
 if TYPE_CHECKING:
-    from headwater.failures.held import Action
+    from headwater.failures.held import Action, Audit
     from headwater.operations.deadletters import DeadLetters, Letter, Selection
 
 RESULT_COLUMNS = ["id", "result", "message"]
@@ -64,24 +65,34 @@ def selection_of(choice: Choice) -> Selection:
     return Selection(choice.ids, choice.readers, choice.handlers, choice.errors, choice.keys)
 
 
-def chosen(desk: DeadLetters, choice: Choice, everything: bool, verb: str) -> list[Letter]:
+@dataclass(frozen=True)
+class Chosen:
+    """What is to be worked off. Arguments: settled: by id, those that were worked off before: the last step of each."""
+
+    letters: list[Letter]
+    settled: dict[str, Audit]
+
+
+def chosen(desk: DeadLetters, choice: Choice, everything: bool, verb: str) -> Chosen:
     """Raises: Misuse: nothing was chosen, which must not mean all."""
     if choice.narrow == everything:
         raise Misuse(f"say which dead letters to {verb}: IDs, --reader, --handler, --error, --key, or --all")
-    return desk.letters(selection_of(choice))
+    return Chosen(*desk.letters_and_settled(selection_of(choice)))
 
 
-def edited(project: Project, letters: list[Letter], value: Path | None, edit: bool) -> bytes | None:
-    """The value in place of a letter's own. Raises: Misuse: of several, of no text, a file that cannot be read, or a
-    value that no retry could read."""
+def edited(project: Project, chosen: Chosen, value: Path | None, edit: bool) -> bytes | None:
+    """The value in place of a letter's own; None: there is none, or no letter any more. Raises: Misuse: of several, of
+    no text, a file that cannot be read, or a value that no retry could read."""
     if value is None and not edit:
         return None
-    if len(letters) != 1 or (value is not None and edit):
+    if len(chosen.letters) + len(chosen.settled) != 1 or (value is not None and edit):
         raise Misuse("--value and --edit are for one dead letter, and not both")
+    if chosen.settled:
+        return None
 
     from headwater.operations.deadletters_editing import refuse_unreadable
 
-    [letter] = letters
+    [letter] = chosen.letters
     after = _from_editor(letter) if value is None else _from_file(value)
     app = project.load()
     with then(Misuse, f"hw deadletters show {shlex.quote(letter.id)}{project.flags}"):
@@ -111,7 +122,7 @@ def work(
     ctx: click.Context,
     project: Project,
     desk: DeadLetters,
-    letters: list[Letter],
+    chosen: Chosen,
     action: Action,
     manner: Manner,
     form: Form,
@@ -120,18 +131,12 @@ def work(
     value: bytes | None = None,
 ) -> None:
     """Counts, asks, has it done, and tells each outcome."""
-    waiting = sum(letter.waiting for letter in letters)
-    count = f"{counted(len(letters), 'dead letter')}, and behind that {counted(waiting, 'record')}"
-    if not letters:
+    letters = chosen.letters
+    if not letters and not chosen.settled:
         note("no dead letters")
         return
-    if not manner.yes:
-        if not sys.stdin.isatty():
-            raise advised(Misuse(f"this would {action} {count}; nobody is there to be asked"), f"{again()} --yes")
-        if not click.confirm(f"{action.capitalize()} {count}?", err=True):
-            note("nothing was done")
-            ctx.exit(REFUSED)
-    told(f"note: {action}: {count}")
+    if letters:
+        _agreed(ctx, letters, action, manner)
     who = manner.who or f"user:{getpass.getuser()}"
     outcomes = desk.work(
         letters, action, who=who, reason=reason, per_s=manner.rate, timeout_s=manner.timeout, value=value
@@ -139,7 +144,12 @@ def work(
     failed = 0
 
     def results() -> Iterator[dict[str, Any]]:
+        from headwater.operations.deadletters import NOTHING
+
         nonlocal failed
+        for id, line in chosen.settled.items():
+            last = f"{line.step}, {line.at.isoformat(timespec='seconds')}, {line.who}"
+            yield {"id": id, "result": NOTHING, "message": f"it is no dead letter any more; the last step: {last}"}
         for letter, line in outcomes:
             failed += line.step == "failed again"
             yield {"id": letter.id, "result": line.step, "message": line.message}
@@ -148,3 +158,16 @@ def work(
     if failed:
         told(f"{NEXT}hw deadletters list{project.flags}")
         ctx.exit(BAD)
+
+
+def _agreed(ctx: click.Context, letters: list[Letter], action: Action, manner: Manner) -> None:
+    """Counts and asks. Raises: Misuse: nobody is there to be asked. Exit: it is not wanted."""
+    waiting = sum(letter.waiting for letter in letters)
+    count = f"{counted(len(letters), 'dead letter')}, and behind that {counted(waiting, 'record')}"
+    if not manner.yes:
+        if not sys.stdin.isatty():
+            raise advised(Misuse(f"this would {action} {count}; nobody is there to be asked"), f"{again()} --yes")
+        if not click.confirm(f"{action.capitalize()} {count}?", err=True):
+            note("nothing was done")
+            ctx.exit(REFUSED)
+    told(f"note: {action}: {count}")

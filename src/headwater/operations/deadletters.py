@@ -22,6 +22,9 @@ from headwater.stores.port import Store
 
 FIRST_LOOK_S, LAST_LOOK_S = 0.05, 0.5
 
+NOTHING = "nothing to do"
+"""The step of one that was no dead letter when it was worked off."""
+
 
 @dataclass(frozen=True, slots=True)
 class Letter:
@@ -93,11 +96,25 @@ class DeadLetters:
 
         Raises: Misuse: an id that is none of a letter here. Unavailable: of the store.
         """
-        found = [letter for title in self._readers for letter in self._of(title)]
-        missing = set(selection.ids) - {letter.id for letter in found}
+        found, missing = self._found(selection)
         if missing:
-            raise Misuse(f"there is no dead letter {', '.join(sorted(missing))} (any more)")
-        return [letter for letter in found if selection.has(letter)]
+            raise no_letter(missing)
+        return found
+
+    def letters_and_settled(self, selection: Selection) -> tuple[list[Letter], dict[str, Audit]]:
+        """As `letters`; and of each id that is none of a letter any more, the last step that the audit has of it.
+
+        Raises: Misuse: an id that the audit does not have either. Unavailable: of the store.
+        """
+        found, missing = self._found(selection)
+        settled: dict[str, Audit] = {}
+        for title, line in self.audit() if missing else ():
+            id = letter_id(self.group(title), line.topic, line.partition, line.record_offset)
+            if id in missing and line.step != NOTHING:
+                settled[id] = line
+        if missing - settled.keys():
+            raise no_letter(missing - settled.keys())
+        return found, settled
 
     def troubles(self, selection: Selection) -> list[Trouble]:
         """Grouped by reader, handler and error, the largest first."""
@@ -171,6 +188,12 @@ class DeadLetters:
         lines = [(title, line) for title, place in self._readers.items() for line in place.audit()]
         return sorted(lines, key=lambda one: one[1].at)
 
+    def _found(self, selection: Selection) -> tuple[list[Letter], set[str]]:
+        """Those that are meant, and the ids that are none of a letter here."""
+        found = [letter for title in self._readers for letter in self._of(title)]
+        missing = set(selection.ids) - {letter.id for letter in found}
+        return [letter for letter in found if selection.has(letter)], missing
+
     def _of(self, title: str) -> list[Letter]:
         place = self._readers[title]
         rows = place.held()
@@ -183,6 +206,10 @@ class DeadLetters:
         return [
             Letter(title, place.group, row, waiting.get((row.topic, row.partition, row.held_key), 0)) for row in failed
         ]
+
+
+def no_letter(ids: Collection[str]) -> Misuse:
+    return Misuse(f"there is no dead letter {', '.join(sorted(ids))} (any more)")
 
 
 def _trouble(reader: str, stage: str, handler: str, error: str, letters: list[Letter]) -> Trouble:
