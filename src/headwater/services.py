@@ -31,6 +31,7 @@ from headwater.readers.relaying import Relaying
 from headwater.readers.reporting import Reporting
 from headwater.readers.watching import Watch
 from headwater.schemas.topics import Codecs
+from headwater.stores.port import PlacedStore
 
 Part = Literal["commands", "projections", "views", "processes"]
 
@@ -100,7 +101,9 @@ class Services:
         """Begins to look whether all readers get on, whether others keep read models in another store, and, where a log
         can have such, for transactions that are left open in what is read here."""
         tellings = [owner.telling for owner in self.owners.values()]
-        self._reporting = Reporting(self._log, self._loops, tellings, environment)
+        store = self._models.store
+        place = store.place if isinstance(store, PlacedStore) else None
+        self._reporting = Reporting(self._log, self._loops, tellings, environment, store=place)
         self._reporting.start()
         running = {loop.group for loop in self._loops}
         models = [model for model in self._models.models if model.runner in running]

@@ -72,6 +72,14 @@ def overlapping(slow: Slow) -> Iterator[Overlapping[str]]:
     overlapping.close()
 
 
+def test_who_works_on_a_batch_is_known_for_as_long_as_that_takes(slow: Slow, overlapping: Overlapping[str]) -> None:
+    assert overlapping.worker is None
+    overlapping.handle(batch(2000), None)
+    eventually(lambda: overlapping.worker is not None, saying="a thread of its own works")
+    slow.go.set()
+    eventually(lambda: overlapping.worker is None, saying="the work is done")
+
+
 def batch(position: int, records: int = FEW) -> Batch:
     return Batch([StoredRecord(*P0, i, None, b"", (), 0) for i in range(records)], {P0: position})
 

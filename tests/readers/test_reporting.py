@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,9 @@ from headwater.readers import reporting
 from headwater.readers.loop import ReadingLoop
 from headwater.readers.progress import STALLED_S
 from headwater.readers.reporting import LOOK_S, Reporting
+from headwater.readers.whereabouts import waited_for
+from headwater.stores.port import PlacedStore
+from headwater.stores.sqlite import SqliteStore
 from headwater.testing import PrefixedLog
 from headwater.testing.conformance.log.waiting import attempts, fresh
 from headwater.testing.places import forget_on_kafka
@@ -100,13 +104,15 @@ class Owner:
 class Scene:
     """A reader, its clock, and who reports on it."""
 
-    def __init__(self, log: MemoryLog, group: str = GROUP, owners: Sequence[Owner] = ()) -> None:
+    def __init__(
+        self, log: MemoryLog, group: str = GROUP, owners: Sequence[Owner] = (), store: str | None = None
+    ) -> None:
         self.log, self.handler = log, Handler()
         self.told: list[tuple[float, str, bool]] = []
         self.telemetry = KeptTelemetry([lambda name, labels, alert, on: self.told.append((self.clock.s, name, on))])
         self.clock = Clock(self.telemetry)
         self.loop = ReadingLoop(log, group, [TOPIC], self.handler, name=group, environment=self.clock)
-        self.reporting = Reporting(log, [self.loop], owners, self.clock)
+        self.reporting = Reporting(log, [self.loop], owners, self.clock, store=store)
         self._member: Any = None
 
     def turn(self) -> None:
@@ -235,6 +241,53 @@ def test_a_store_that_is_away_for_a_reader_without_work_is_one_alert_until_it_is
     assert [(name, on) for _, name, on in scene.told] == [(reporting.READER_STUCK, True)]
     scene.pass_s(15)
     assert scene.alerts == {}
+
+
+def told_when_it_waits_for(what: str, scene: Scene, turn: Callable[[], object]) -> str:
+    """Has a round of the reader taken on a thread of its own, which waits. Returns what is told of it."""
+    thread = threading.Thread(target=turn)
+    scene.loop.status.thread = thread
+    thread.start()
+    eventually(lambda: waited_for(thread.ident or 0, scene.reporting._places) == what, saying=f"it waits for {what}")
+    scene.clock.s += STALLED_S + 1
+    scene.reporting.look()
+    return scene.alerts[reporting.READER_STUCK]
+
+
+def test_the_handler_that_a_reader_waits_for_comes_first_and_then_where_its_thread_is(scene: Scene) -> None:
+    scene.write(b"1")
+    scene.turn()
+    scene.handler.hangs = True
+    try:
+        text = told_when_it_waits_for("the handler Handler.handle", scene, scene.turn)
+    finally:
+        scene.handler.release.set()
+    what = "waits for the handler Handler.handle: it is at a batch, for more than 20 s; its thread is in wait ("
+    assert text.startswith(f"{GROUP}: its reader {what}")
+    assert "wait_for_an_answer_that_does_not_come (test_reporting.py:" in text
+
+
+def test_the_store_that_a_reader_waits_for_is_told_with_its_address(log: MemoryLog, tmp_path: Path) -> None:
+    path = str(tmp_path / "models.db")
+    with closing(SqliteStore(path, busy_s=100)) as store:
+        assert isinstance(store, PlacedStore)
+        scene = Scene(log, store=store.place)
+        scene.write(b"1")
+        scene.turn()
+        scene.handler.waits = lambda: store.bind(log.id)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            text = told_when_it_waits_for(f"the store {path}", scene, scene.turn)
+        eventually(lambda: scene.loop.status.batches == 1, saying="it goes on")
+    assert text.startswith(f"{GROUP}: its reader waits for the store {path}: it is at a batch, for more than 20 s; ")
+
+
+def test_the_log_that_a_reader_waits_for_is_told_with_its_address(scene: Scene) -> None:
+    scene.pass_s(3)
+    text = told_when_it_waits_for("the log memory://", scene, lambda: scene.loop.turn(scene._member, 100))
+    scene.write(b"1")
+    eventually(lambda: scene.loop.status.batches == 1, saying="it goes on")
+    assert text.startswith(f"{GROUP}: its reader waits for the log memory://: it reads, for more than 20 s; ")
 
 
 def test_a_partition_that_its_owner_leaves_is_told_within_30_s(log: MemoryLog) -> None:

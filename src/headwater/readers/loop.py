@@ -22,6 +22,7 @@ from headwater.errors import BadData, Failed, HeadwaterError, Unavailable, witho
 from headwater.failures.parking import trouble_of
 from headwater.log.port import Aborted, Batch, Fence, Fenced, Member, Positions, TopicPartition
 from headwater.readers.following import followed
+from headwater.readers.overlapping import Overlapping
 from headwater.readers.status import Done, State, Step
 from headwater.readers.status import Status as Status
 
@@ -117,6 +118,12 @@ class ReadingLoop:
     def topics(self) -> Sequence[str]:
         """What is read."""
         return tuple(self._topics)
+
+    @property
+    def worker(self) -> threading.Thread | None:
+        """The thread on which its work gets on, or does not; None: see `Status.thread`."""
+        handler = self._handler
+        return (handler.worker if isinstance(handler, Overlapping) else None) or self.status.thread
 
     def start(self) -> None:
         thread = threading.Thread(target=self._run, name=self.status.name, daemon=True)

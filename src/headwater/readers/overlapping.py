@@ -105,11 +105,17 @@ class Overlapping(Generic[P]):
         self._under_way: UnderWay[P] | None = None
         self._settled: list[Done] = []
         self._failures: Mapping[int, str] = {}
+        self._working = False
 
     @property
     def busy(self) -> bool:
         """Whether a batch is being worked on."""
         return self._under_way is not None and not self._under_way.over.is_set()
+
+    @property
+    def worker(self) -> threading.Thread | None:
+        """The thread that works on a batch now; None: none does, or it is the loop's own."""
+        return self._thread if self._working else None
 
     @property
     def failures(self) -> Mapping[int, str]:
@@ -162,11 +168,13 @@ class Overlapping(Generic[P]):
 
     def _work_on(self) -> None:
         while (given := self._given.get()) is not None:
+            self._working = True
             try:
                 given.done = self._work(given.batch, given.prepared)
             except Exception as error:  # noqa: BLE001 -- raised again where the loop comes back
                 given.error = error
             finally:
+                self._working = False
                 given.end()
 
     def _work(self, batch: Batch, prepared: P) -> Done:

@@ -43,12 +43,12 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """Why a reader does not get on. Arguments: text; details: what data or users' code said; at: where its thread is,
-    if that says something."""
+    """Why a reader does not get on. Arguments: text; details: what data or users' code said; waits: whether what its
+    thread is at says more."""
 
     text: str
     details: str | None = None
-    at: str | None = None
+    waits: bool = False
 
 
 def mark(before: Mark | None, status: Status, done: bool, now_s: float) -> Mark:
@@ -84,9 +84,7 @@ def stuck(status: Status, mark: Mark, now_s: float) -> Stuck | None:
         return None
     if status.failures > mark.well_failures and status.failed_at is not None:
         return Stuck(f"has not got on for more than {STALLED_S:g} s: {status.failed_at}", status.last_failure)
-    thread = status.thread
-    at = None if thread is None or thread.ident is None else place_of(thread.ident)
-    return Stuck(f"{status.step}, for more than {STALLED_S:g} s", at=at)
+    return Stuck(f"{status.step}, for more than {STALLED_S:g} s", waits=True)
 
 
 class Standing(NamedTuple):

@@ -23,6 +23,7 @@ from headwater.log.topology import owners_group
 from headwater.readers.ages import Arrivals, written_at
 from headwater.readers.loop import ReadingLoop
 from headwater.readers.progress import STALLED_S, Mark, Standing, Stuck, at_the_end, mark, place_of, standing, stuck
+from headwater.readers.whereabouts import waited_for
 
 logger = logging.getLogger("headwater.readers")
 
@@ -77,12 +78,23 @@ class Watched:
 class Reporting:
     """Looks at loops and owners every few seconds until it is stopped.
 
-    Arguments: log; loops; owners; environment: the clock, and where it goes.
+    Arguments: log; loops; owners; environment: the clock, and where it goes; store: where read models are, in words
+    without a password.
     """
 
     def __init__(
-        self, log: Log, loops: Sequence[ReadingLoop], owners: Sequence[Deciding], environment: Environment
+        self,
+        log: Log,
+        loops: Sequence[ReadingLoop],
+        owners: Sequence[Deciding],
+        environment: Environment,
+        *,
+        store: str | None = None,
     ) -> None:
+        self._places = {
+            "headwater.stores.": "its store" if store is None else f"the store {store}",
+            "headwater.log.": f"the log {log.url}",
+        }
         self._log, self._owners, self._environment = log, owners, environment
         self._telemetry = environment.telemetry
         self._watched = [Watched(loop) for loop in loops]
@@ -160,7 +172,7 @@ class Reporting:
         labels = {"group": group}
         if found is None or one.stuck is None or found.text != one.stuck.text:
             one.stuck = found
-            self._tell_stuck(group, found)
+            self._tell_stuck(one.loop, found)
         self._telemetry.gauge(UP, labels, float(status.state == "running" and found is None and not self._silent))
         for name, value in ((BATCHES, status.batches), (READER_FAILURES, status.failures), (RECORDS, status.records)):
             self._total(name, labels, value)
@@ -230,17 +242,28 @@ class Reporting:
         text = None
         if taking is not None and late:
             self._stuck_owners.add(entity)
-            text = f"{entity}: commands have been carried out for more than {STALLED_S:g} s: {place_of(taking[0])}"
+            what = waited_for(taking[0], self._places)
+            waits = "" if what is None else f"they wait for {what}, "
+            text = (
+                f"{entity}: commands have been carried out for more than {STALLED_S:g} s: {waits}{place_of(taking[0])}"
+            )
         else:
             self._stuck_owners.discard(entity)
         self._telemetry.alert(OWNER_STUCK, {"entity": entity}, text)
 
-    def _tell_stuck(self, group: str, found: Stuck | None) -> None:
+    def _tell_stuck(self, loop: ReadingLoop, found: Stuck | None) -> None:
         text = details = None
         if found is not None:
-            at = "" if found.at is None else f"; its thread is in {found.at}"
-            text, details = f"{group}: its reader {found.text}{at}; hw lag says more", found.details
-        self._telemetry.alert(READER_STUCK, {"group": group}, text, details)
+            worker = loop.worker if found.waits else None
+            at = None if worker is None else worker.ident
+            what = found.text if at is None else self._waits(found.text, at)
+            text, details = f"{loop.group}: its reader {what}; hw lag says more", found.details
+        self._telemetry.alert(READER_STUCK, {"group": loop.group}, text, details)
+
+    def _waits(self, text: str, thread: int) -> str:
+        """What somebody waits for comes first, and where the thread is in the code last."""
+        what = waited_for(thread, self._places)
+        return f"{'' if what is None else f'waits for {what}: it '}{text}; its thread is in {place_of(thread)}"
 
     def _total(self, name: str, labels: Labels, value: float) -> None:
         """Tells what was added to a total of this process since the last look."""

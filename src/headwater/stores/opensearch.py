@@ -93,6 +93,11 @@ class OpenSearchStore:
                 f"{FORMAT}): remove its indices, they are made again from the log"
             )
 
+    @property
+    def place(self) -> str:
+        """See `PlacedStore`."""
+        return self._place
+
     def bind(self, log_id: str) -> None:
         def tie(found: StoreDoc | None) -> StoreDoc | None:
             return None if found is not None and found.log is not None else StoreDoc(FORMAT, log_id)

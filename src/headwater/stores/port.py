@@ -297,6 +297,16 @@ class ServerStore(Protocol):
     def is_server(self) -> Literal[True]: ...
 
 
+@runtime_checkable
+class PlacedStore(Protocol):
+    """What a store has beside its port, where it can say where it is: for who asks what somebody waits for."""
+
+    @property
+    def place(self) -> str:
+        """Its address, without a password."""
+        ...
+
+
 def refuse_other_keys(schema: TableSchema[Any], keys: Collection[Key]) -> None:
     """Raises: Misuse: one is no key of the table, by its form."""
     count = len(schema.key)

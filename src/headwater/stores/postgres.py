@@ -81,6 +81,11 @@ class PostgresStore:
             self.close()
             raise
 
+    @property
+    def place(self) -> str:
+        """See `PlacedStore`."""
+        return self._place
+
     def bind(self, log_id: str) -> None:
         with self._transaction() as connection:
             stored = self._stored(connection, "log")

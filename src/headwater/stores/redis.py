@@ -81,6 +81,11 @@ class RedisStore:
             self.close()
             raise
 
+    @property
+    def place(self) -> str:
+        """See `PlacedStore`."""
+        return self._place
+
     def bind(self, log_id: str) -> None:
         stored = self._server.remembered("log", log_id)
         if stored != log_id:

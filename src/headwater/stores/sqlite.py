@@ -87,6 +87,11 @@ class SqliteStore:
             OneConnection(self._writer, self._lock) if self._path == MEMORY else FileReaders(self._path, busy_s)
         )
 
+    @property
+    def place(self) -> str:
+        """See `PlacedStore`."""
+        return self._path
+
     def bind(self, log_id: str) -> None:
         with self._writing() as connection:
             connection.execute("INSERT OR IGNORE INTO hw_store VALUES ('log', ?)", (log_id,))

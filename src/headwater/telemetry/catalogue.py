@@ -92,9 +92,11 @@ METRICS: dict[str, Metric] = {
 ALERTS: dict[str, AlertKind] = {
     "headwater_reader_stuck": AlertKind(
         ("group",),
-        "a reader has ended by a failure: within 3 s; or has not got on for more than 20 s, since its rounds fail or one "
-        "does not end; it is over when a batch is committed, or after 10 s without trouble if there is nothing to read",
-        "the text says at what step, with which failure, and where its thread is",
+        "a reader has ended by a failure: within 3 s; or has not got on for more than 20 s, since its rounds fail or "
+        "one does not end; it is over when a batch is committed, or after 10 s without trouble if there is nothing to "
+        "read",
+        "the text says with which failure, or what it waits for (the store, the log, a handler), at what step, and "
+        "where its thread is",
     ),
     "headwater_partition_stalled": AlertKind(
         _PARTITION,
