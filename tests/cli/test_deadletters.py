@@ -146,6 +146,7 @@ def test_what_was_worked_off_before_is_nothing_to_do(shell: Shell, project: Path
         (lambda value: value[:-1], "is no event of account-events: "),
         (lambda value: value.replace("Deposited", "Depositted"), "no class here has the wire name 'Depositted'"),
         (lambda value: value.replace('"13"', '"much"'), "is no event of account-events: "),
+        (lambda value: value.replace('"accountId":"', '"accountId":"3'), "is an event of '3"),
     ],
 )
 def test_a_value_that_no_retry_could_read_is_refused_before_it_takes_the_place_of_another(

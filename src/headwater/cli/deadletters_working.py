@@ -82,7 +82,7 @@ def chosen(desk: DeadLetters, choice: Choice, everything: bool, verb: str) -> Ch
 
 def edited(project: Project, chosen: Chosen, value: Path | None, edit: bool) -> bytes | None:
     """The value in place of a letter's own; None: there is none, or no letter any more. Raises: Misuse: of several, of
-    no text, a file that cannot be read, or a value that no retry could read."""
+    no text, a file that cannot be read, or a value that no retry could read or is about another entity."""
     if value is None and not edit:
         return None
     if len(chosen.letters) + len(chosen.settled) != 1 or (value is not None and edit):
@@ -90,13 +90,13 @@ def edited(project: Project, chosen: Chosen, value: Path | None, edit: bool) -> 
     if chosen.settled:
         return None
 
-    from headwater.operations.deadletters_editing import refuse_unreadable
+    from headwater.operations.deadletters_editing import refuse_unfit
 
     [letter] = chosen.letters
     after = _from_editor(letter) if value is None else _from_file(value)
     app = project.load()
     with then(Misuse, f"hw deadletters show {shlex.quote(letter.id)}{project.flags}"):
-        refuse_unreadable(letter.row, after, app.known_events(), app.codecs)
+        refuse_unfit(letter.row, after, app.known_events(), app.codecs)
     return after
 
 
