@@ -43,10 +43,10 @@ app = hw.App("bank", aggregates=[Account], projections=[Broken])
 
 
 class Process:
-    """A `hw run` under way; its lines are read as they come."""
+    """A `hw run`, or another verb, under way; its lines are read as they come."""
 
-    def __init__(self, *words: str) -> None:
-        command = [sys.executable, "-c", "from headwater.cli import main; main()", "run", *words]
+    def __init__(self, *words: str, verb: str = "run") -> None:
+        command = [sys.executable, "-c", "from headwater.cli import main; main()", verb, *words]
         self.popen = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import shlex
-import signal
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +18,7 @@ from headwater.cli.ending import NEXT, REFUSED, advised, then, told
 from headwater.cli.output import Form, note, output_option, show_one, show_rows
 from headwater.cli.project import Project, app_option, on_option, store_option
 from headwater.cli.rebuild_showing import compared_row, progress_shown, status_row
+from headwater.cli.stopping import stop_signal
 from headwater.cli.telling import Tellings, metrics_option, telling
 from headwater.errors import BadData, Failed, Misuse, Unavailable, counted
 
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
     from headwater.operations.rebuild import Rebuilding
     from headwater.operations.rebuild_comparing import Comparison
     from headwater.operations.rebuild_views import ViewRebuilding
+    from headwater.operations.rebuild_watching import Look, Watching
 
+    Watch = Callable[[str, Callable[[Look], None]], Watching]
+    """What looks whether a rebuild gets on, from the name of the read model and who is shown it."""
+
+STOP_S = 5.0
+"""How long it may take to end after the batch under way. A handler, or a store, that has not answered by then may never
+do so."""
 
 STATUS_COLUMNS = [
     "readModel",
@@ -86,7 +94,7 @@ def command(
     """
     project = Project(app, on, store, verb="rebuild")
     action = _action(actions, name, project)
-    with _rebuildings(project, metrics_port, name) as rebuildings:
+    with _rebuildings(project, metrics_port, name) as (rebuildings, watching):
         if name is None:
             rows = [status_row(one.status()) for one in dict.fromkeys(rebuildings.values())]
             show_rows(form, STATUS_COLUMNS, rows, empty="no read models")
@@ -94,7 +102,7 @@ def command(
         if name not in rebuildings:
             text = f"the app has no read model {name!r}; it has {', '.join(rebuildings) or 'none'}"
             raise advised(Misuse(text), f"hw rebuild{project.flags}")
-        verb = Verb(rebuildings[name], name, project, form, yes)
+        verb = Verb(rebuildings[name], name, project, form, yes, watching)
         with verb.advice():
             code = verb.build(throttle) if action == "build" else getattr(verb, action)()
     ctx.exit(code)
@@ -114,12 +122,16 @@ def _action(actions: dict[str, bool], name: str | None, project: Project) -> str
 @contextmanager
 def _rebuildings(
     project: Project, metrics: str | None, asked: str | None
-) -> Iterator[dict[str, Rebuilding | ViewRebuilding]]:
-    """By the names of read models and of their tables. Arguments: metrics: where their progress is served; asked: the
-    only one that is wanted, if it is one. Raises: Misuse: that cannot be rebuilt."""
+) -> Iterator[tuple[dict[str, Rebuilding | ViewRebuilding], Watch]]:
+    """By the names of read models and of their tables, and what looks whether one gets on.
+
+    Arguments: metrics: where their progress is served; asked: the only one that is wanted, if it is one.
+    Raises: Misuse: that cannot be rebuilt.
+    """
     from headwater.cli.asking import store_of
     from headwater.operations.rebuild import Rebuilding
     from headwater.operations.rebuild_state import this_process
+    from headwater.operations.rebuild_watching import Watching
     from headwater.projections.entity_table import aggregate_tables
     from headwater.projections.read_model import read_models_of
     from headwater.stores.opening import open_store
@@ -134,8 +146,11 @@ def _rebuildings(
     ):
         who = this_process(_account(), environment)
         found: dict[str, Rebuilding | ViewRebuilding] = {}
+        places = {"headwater.log.": f"the log at {log.url}", "headwater.views.": "the process that makes the view"}
         if models:
-            store = opened.enter_context(closing(open_store(store_of(project, app))))
+            address = store_of(project, app)
+            places["headwater.stores."] = f"the store at {re.sub('//[^/]*@', '//', address)}"  # without a password
+            store = opened.enter_context(closing(open_store(address)))
         for model in models:
             rebuilding = Rebuilding(model, store, log, who, environment)
             found.update(dict.fromkeys([model.title, *(table.name for table in model.tables)], rebuilding))
@@ -146,7 +161,11 @@ def _rebuildings(
             file = opened.enter_context(closing(file_of_views(project, app, statements, log, environment)))
             for view in [view for view in statements.kept if not view.shared or view.name == asked]:
                 found[view.name] = ViewRebuilding(app.name, view, statements, file, environment)
-        yield found
+
+        def watching(title: str, show: Callable[[Look], None]) -> Watching:
+            return Watching(title, places, show, environment)
+
+        yield found, watching
 
 
 def _account() -> str:
@@ -161,10 +180,16 @@ class Verb:
     """What can be done with one read model. Each method returns the exit code."""
 
     def __init__(
-        self, rebuilding: Rebuilding | ViewRebuilding, name: str, project: Project, form: Form, yes: bool
+        self,
+        rebuilding: Rebuilding | ViewRebuilding,
+        name: str,
+        project: Project,
+        form: Form,
+        yes: bool,
+        watching: Watch,
     ) -> None:
         self._rebuilding, self._name, self._project = rebuilding, name, project
-        self._form, self._yes = form, yes
+        self._form, self._yes, self._watching = form, yes, watching
 
     def command(self, flag: str = "") -> str:
         """A command line about this read model."""
@@ -188,8 +213,8 @@ class Verb:
             raise
 
     def build(self, throttle: int | None) -> int:
-        with _stop_signal() as stop, progress_shown(self._name, self._form) as tell:
-            whole = self._rebuilding.build(tell, stop, throttle)
+        with self._watched() as watching, stop_signal(STOP_S, partial(self._tell_late, watching)) as stop:
+            whole = self._rebuilding.build(watching.tell, stop, throttle)
         if not whole:
             self._end("paused", self.command())
             return 0
@@ -226,16 +251,16 @@ class Verb:
         else:
             self._show(self._rebuilding.compare())
             self._ask("--switch", f"Let queries find the new rows of {self._name}?")
-            with progress_shown(self._name, self._form) as tell:
-                self._rebuilding.switch(tell)
+            with self._watched() as watching:
+                self._rebuilding.switch(watching.tell)
         before = any(version is not None for version in status.shown.values())
         self._end("switched", self.command("--rollback" if before else "--drop"))
         return 0
 
     def rollback(self) -> int:
         self._ask("--rollback", f"Let queries find the rows of {self._name} from before the switch?")
-        with progress_shown(self._name, self._form) as tell:
-            self._rebuilding.roll_back(tell)
+        with self._watched() as watching:
+            self._rebuilding.roll_back(watching.tell)
         if not self._rebuilding.status().same_code:
             note(f"other code than yours has made the rows that queries find of {self._name} now: deploy it again")
         self._end("rolled back", self.command("--status"))
@@ -246,6 +271,16 @@ class Verb:
         self._rebuilding.drop()
         self._end("dropped", None)
         return 0
+
+    @contextmanager
+    def _watched(self) -> Iterator[Watching]:
+        with progress_shown(self._name, self._form) as show, self._watching(self._name, show) as watching:
+            yield watching
+
+    def _tell_late(self, watching: Watching) -> None:
+        told(f"still: {self._name} waits for {watching.waits_for}")
+        told(f"error: not stopped within {STOP_S:g} s: ended all the same; a rebuild goes on from its last commit")
+        told(f"{NEXT}{self.command()}")
 
     def _ask(self, flag: str, question: str) -> None:
         """Asks at the terminal. Raises: Misuse: there is none. Abort: no."""
@@ -286,16 +321,3 @@ class Verb:
 def _short(cell: object) -> object:
     """A fingerprint as people compare it."""
     return f"{cell[:8]}…" if isinstance(cell, str) else cell
-
-
-@contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
-    """Set by Ctrl-C and SIGTERM, which do nothing else meanwhile."""
-    stop, before = threading.Event(), {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, lambda *_: stop.set())
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

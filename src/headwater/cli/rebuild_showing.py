@@ -12,8 +12,8 @@ from headwater.cli.output import Form, show_one
 
 if TYPE_CHECKING:
     from headwater.operations.rebuild import Status
-    from headwater.operations.rebuild_building import Progress
     from headwater.operations.rebuild_comparing import Comparison
+    from headwater.operations.rebuild_watching import Look
 
 TOLD_EVERY_S = 1.0
 
@@ -56,15 +56,16 @@ def compared_row(one: Comparison) -> dict[str, Any]:
 
 
 @contextmanager
-def progress_shown(name: str, form: Form) -> Iterator[Callable[[Progress], None]]:
+def progress_shown(name: str, form: Form) -> Iterator[Callable[[Look], None]]:
     """A bar on a terminal, and for programs a line per second."""
     if form != "table":
-        yield Lines(name).tell
+        yield Lines(name).show
         return
     if not sys.stderr.isatty():
-        yield lambda progress: None
+        yield lambda look: None
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
@@ -73,23 +74,37 @@ def progress_shown(name: str, form: Form) -> Iterator[Callable[[Progress], None]
         MofNCompleteColumn(),
         TextColumn("events, {task.fields[rate]:,.0f}/s"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[stands]}"),
     ]
     with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=None, rate=0.0)
-        yield lambda progress: bar.update(task, completed=progress.done, total=progress.total, rate=progress.rate)
+        task = bar.add_task("", total=None, rate=0.0, stands="")
+
+        def show(look: Look) -> None:
+            if look.progress is not None:
+                done, total, rate, _ = look.progress
+                bar.update(task, completed=done, total=total, rate=rate)
+            stands = "" if look.since is None else f"since {look.since:%H:%M:%S} UTC it waits for {look.waits_for}"
+            bar.update(task, stands=escape(stands))
+
+        yield show
 
 
 class Lines:
-    """Progress for programs: at most a line per second, and the first and last."""
+    """Progress for programs: a line per second, and the first and last."""
 
     def __init__(self, name: str) -> None:
         self._name, self._told_s = name, 0.0
 
-    def tell(self, progress: Progress) -> None:
-        now_s = time.monotonic()
-        if now_s - self._told_s < TOLD_EVERY_S and progress.done < progress.total:
+    def show(self, look: Look) -> None:
+        progress, now_s = look.progress, time.monotonic()
+        ended = progress is not None and progress.done >= progress.total and look.since is None
+        if now_s - self._told_s < TOLD_EVERY_S and not ended:
             return
         self._told_s = now_s
-        left_s = None if progress.left_s is None else round(progress.left_s, 1)
-        counts = {"done": progress.done, "total": progress.total, "eventsPerS": round(progress.rate), "leftS": left_s}
-        show_one("ndjson", {"readModel": self._name, "state": "building", **counts})
+        counts: dict[str, object] = {"done": None, "total": None, "eventsPerS": None, "leftS": None}
+        if progress is not None:
+            left_s = None if progress.left_s is None else round(progress.left_s, 1)
+            counts = {"done": progress.done, "total": progress.total, "eventsPerS": round(progress.rate)}
+            counts["leftS"] = left_s if look.since is None else None
+        waits = {"standsSince": look.since, "waitsFor": look.waits_for}
+        show_one("ndjson", {"readModel": self._name, "state": "building", **counts, **waits})

@@ -117,6 +117,11 @@ ALERTS: dict[str, AlertKind] = {
         "processes of one group keep a read model in different stores, each a part of the rows, for more than 12 s",
         "start all processes of the app with one `--store`; it is filled from where its rows are",
     ),
+    "headwater_rebuild_stuck": AlertKind(
+        ("read_model",),
+        "a rebuild has not got on for more than 20 s",
+        "the text says what it waits for: a handler, the store, the log; it is safe to end it, and it goes on later",
+    ),
     "headwater_owner_stuck": AlertKind(
         ("entity",),
         "commands of callers in this process have been carried out for more than 20 s",
