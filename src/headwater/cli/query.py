@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from headwater.cli.asking import connected
+from headwater.cli.asking import connected, store_of
 from headwater.cli.ending import advised, then
 from headwater.cli.output import Form, Text, cell, distinct, note, output_option, show_rows
 from headwater.cli.project import Project, app_option, on_option, store_option
@@ -22,7 +22,7 @@ from headwater.errors import Misuse, NotYet, Unavailable
 if TYPE_CHECKING:
     from headwater.app import App
     from headwater.client.following import Following
-    from headwater.client.views import Views
+    from headwater.client.read_models import ReadModels
 
 SECONDS = "Seconds to wait for what --after says, and then for the answer."
 TOKEN = ("1.", "v1.")
@@ -39,6 +39,7 @@ class Past(Moment):
 
 
 TABLES = "SELECT name FROM hw_tables"
+SEARCH_SERVERS = ("opensearch", "elasticsearch")
 
 
 @click.command("query")
@@ -113,7 +114,7 @@ def command(
         asked = f"hw query {shlex.join([sql, *arguments])}{project.flags}"
         past = past_flags(as_of, known_at, after, since)
         with (
-            then(Misuse, what_there_is(project, found, running.models.views, sql)),
+            then(Misuse, what_there_is(project, found, running.models, sql)),
             allowing_more(f"{asked}{past}"),
             then(NotYet, f"hw lag{project.flags}"),
         ):
@@ -135,12 +136,21 @@ def command(
         show_rows(form, columns, rows, empty="no rows")
 
 
-def what_there_is(project: Project, app: App, views: Views | None, sql: str) -> str:
-    """The command that lists what a question can be asked of: views, where it names one or nobody wrote projections."""
-    names = [] if views is None else [name.lower() for name in views.names]
+def what_there_is(project: Project, app: App, models: ReadModels, sql: str) -> str:
+    """The command that lists what a question can be asked of: views, where it names one or nobody wrote projections.
+    Where the store has no list of tables, one that it can answer: a search of a table, or how far each is."""
+    names = [] if models.views is None else [name.lower() for name in models.views.names]
     words = {word.lower() for word in re.findall(r"\w+", sql)}
     if names and (not app.projections or not words.isdisjoint(names)):
         return f"hw views explain --app {shlex.quote(project.app_name)}"
+    kind = store_of(project, app).partition("://")[0]
+    tables = [table.name for model in models.models for table in model.tables]
+    if kind in SEARCH_SERVERS and tables:
+        table = next((name for name in tables if name in words), tables[0])
+        search = f'{{"index": "{table}", "query": {{"match_all": {{}}}}}}'
+        return f"hw query {shlex.quote(search)}{project.flags}"
+    if kind in ("redis", "rediss", *SEARCH_SERVERS):
+        return f"hw lag{project.flags}"
     return f'hw query "{TABLES}"{project.flags}'
 
 
