@@ -166,10 +166,11 @@ def test_what_was_forwarded_by_a_version_that_listens_is_set_aside_by_one_that_d
         eventually(lambda: billed(shop, "c") == [2])
 
 
-def test_two_versions_run_beside_each_other() -> None:
-    log = MemoryLog()
+@pytest.mark.parametrize("open_again", MEMORY_AND_KAFKA, indirect=True)
+def test_two_versions_run_beside_each_other(open_again: OpenAgain) -> None:
+    log = open_again()
     log.create_topics([TopicSpec("crate-events", PARTITIONS)])
-    with running(log), running(log.again(), with_crates()) as shop:
+    with running(log), running(open_again(), with_crates()) as shop:
         log.append([sent(name, 1) for name in "abcdefgh"])
         place(shop, "z", 2)
         eventually(lambda: billed(shop, "z") == [2])
@@ -177,7 +178,7 @@ def test_two_versions_run_beside_each_other() -> None:
             lambda: len(letters(log)) + sum(len(billed(shop, name)) for name in "abcdefgh") == 8,
             saying="who listens reacts, and who does not sets aside",
         )
-    with running(log, with_crates()) as shop:
+    with running(open_again(), with_crates()) as shop:
         worked_off(log)
         eventually(lambda: all(billed(shop, name) == [1] for name in "abcdefgh"))
 
