@@ -282,6 +282,7 @@ def _add_owner(
         owner,
         name=owner_name(entity, maker.schema),
         prepare=owner.ahead.prepare if with_events else lambda stopped: None,
+        held=held,
         environment=environment,
     )
     services.add_owner(owner, loop)

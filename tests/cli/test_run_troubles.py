@@ -72,6 +72,13 @@ def test_a_partition_that_was_stopped_is_over_once_it_is_read(part: Part) -> Non
     assert sorted(part.becomes("running", OWNED)) == ["running: reader, partition 3: again", "running: reader: again"]
 
 
+def test_a_partition_that_is_paused_is_told_by_its_alert(part: Part) -> None:
+    part.status.paused = frozenset({3})
+    assert part.becomes("running", OWNED, stopped={3: "it is full", 4: "BadData: no JSON"}) == [
+        "stopped: reader, partition 4: BadData: no JSON"
+    ]
+
+
 def test_a_part_that_failed_is_not_over_it(part: Part) -> None:
     part.becomes("retrying")
     assert part.becomes("failed") == ["failed: reader: Unavailable: no broker answers"]

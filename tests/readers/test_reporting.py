@@ -101,17 +101,24 @@ class Owner:
     taking: tuple[int, float] | None = None
 
 
+class Held:
+    """Where records are set aside, as far as the loop looks."""
+
+    def __init__(self) -> None:
+        self.pauses: dict[TopicPartition, str] = {}
+
+
 class Scene:
     """A reader, its clock, and who reports on it."""
 
     def __init__(
         self, log: MemoryLog, group: str = GROUP, owners: Sequence[Owner] = (), store: str | None = None
     ) -> None:
-        self.log, self.handler = log, Handler()
+        self.log, self.handler, self.held = log, Handler(), Held()
         self.told: list[tuple[float, str, bool]] = []
         self.telemetry = KeptTelemetry([lambda name, labels, alert, on: self.told.append((self.clock.s, name, on))])
         self.clock = Clock(self.telemetry)
-        self.loop = ReadingLoop(log, group, [TOPIC], self.handler, name=group, environment=self.clock)
+        self.loop = ReadingLoop(log, group, [TOPIC], self.handler, name=group, held=self.held, environment=self.clock)
         self.reporting = Reporting(log, [self.loop], owners, self.clock, store=store)
         self._member: Any = None
 
@@ -210,6 +217,7 @@ def test_a_reader_that_gets_nowhere_says_so_within_30_s_with_the_reason(scene: S
         reporting.READER_STUCK: f"{GROUP}: its reader has not got on for more than 20 s: "
         "Unavailable: the store does not answer; hw lag says more"
     }
+    assert [alert.details for alert in scene.telemetry.alerts.values()] == [None], "the text says it all"
     assert scene.telemetry.gauges[reporting.UP, OF_GROUP] == 0
     scene.handler.failing = None
     scene.pass_s(3)
@@ -306,6 +314,17 @@ def test_a_partition_that_its_owner_leaves_is_told_within_30_s(log: MemoryLog) -
     scene.handler.left = {}
     scene.write(b"2")
     scene.pass_s(3)
+    assert scene.alerts == {}
+
+
+def test_a_partition_of_a_process_that_is_paused_is_told_by_that_alert(log: MemoryLog) -> None:
+    scene = Scene(log, "order-owners", [Owner("order")])
+    scene.pass_s(60)
+    scene.handler.left = {0: "as much is set aside as may be"}
+    scene.held.pauses[P0] = "as much is set aside as may be"
+    scene.write(b"1")
+    scene.pass_s(60)
+    assert scene.loop.status.paused == {0}
     assert scene.alerts == {}
 
 

@@ -27,7 +27,8 @@ class Troubles:
 
     def look(self, statuses: Sequence[Status]) -> None:
         """Tells what is new."""
-        now = troubles(statuses)
+        paused = {f"{status.name}, partition {p}" for status in statuses for p in status.paused}  # an alert tells it
+        now = {part: trouble for part, trouble in troubles(statuses).items() if part not in paused}
         for part, trouble in now.items():
             self._calm_since.pop(part, None)
             if self._told.get(part) != trouble:

@@ -67,6 +67,15 @@ class BatchHandler(Protocol):
         ...
 
 
+class Pausing(Protocol):
+    """Where records are set aside."""
+
+    @property
+    def pauses(self) -> Mapping[TopicPartition, object]:
+        """Partitions that are left since no more can be set aside there, and why."""
+        ...
+
+
 class Groups(Protocol):
     """What a loop needs of a log."""
 
@@ -82,7 +91,8 @@ class ReadingLoop:
     called after each round, so that waiting readers can look again; prepare: called each time before the group is
     joined, with a function that says whether to give up; followed_as: what a batch is called in traces (None: the
     handler follows what it does by itself); batch_records: upper bound of a batch; lean: see `Log.member`; settled: of
-    a handler that goes on with a batch after `handle` has come back: the batches committed since it was asked last.
+    a handler that goes on with a batch after `handle` has come back: the batches committed since it was asked last;
+    held: where the handler sets records aside, which tells by itself where it pauses.
     """
 
     def __init__(
@@ -99,9 +109,10 @@ class ReadingLoop:
         batch_records: int = 2000,
         lean: bool = False,
         settled: Callable[[], Sequence[Done]] | None = None,
+        held: Pausing | None = None,
         environment: Environment = SYSTEM,
     ) -> None:
-        self._settled = settled
+        self._settled, self._held = settled, held
         self._log, self._group, self._topics, self._handler = log, group, list(topics), handler
         self._wake, self._batch_records, self._environment = wake, batch_records, environment
         self._prepare, self._followed_as, self._lean = prepare, followed_as, lean
@@ -206,7 +217,7 @@ class ReadingLoop:
         resumed = self._handler.resumed()
         if resumed:
             member.start(resumed)
-        self.status.stopped = dict(self._handler.failures)
+        self._look_left()
         if not batch.assigned:  # to be given partitions says nothing yet about the work on them
             self._pause_s = FIRST_PAUSE_S
             self.status.rounds += 1
@@ -274,7 +285,13 @@ class ReadingLoop:
         if owned:
             self._handler.revoked(sorted(owned))
         self._hear()
+        self._look_left()
+
+    def _look_left(self) -> None:
+        paused = frozenset(tp.partition for tp in (self._held.pauses if self._held is not None else ()))
+        self.status.paused |= paused  # who looks now never sees one of these in `stopped` only
         self.status.stopped = dict(self._handler.failures)
+        self.status.paused = paused
 
     def _note(self, state: State, error: Exception) -> None:
         text, status = f"{type(error).__name__}: {error}", self.status

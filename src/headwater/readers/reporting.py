@@ -23,6 +23,7 @@ from headwater.log.topology import owners_group
 from headwater.readers.ages import Arrivals, written_at
 from headwater.readers.loop import ReadingLoop
 from headwater.readers.progress import STALLED_S, Mark, Standing, Stuck, at_the_end, mark, place_of, standing, stuck
+from headwater.readers.setting_aside import unsaid
 from headwater.readers.whereabouts import waited_for
 
 logger = logging.getLogger("headwater.readers")
@@ -209,7 +210,7 @@ class Reporting:
         if tp in stalled:
             status = one.loop.status
             details = status.stopped.get(tp.partition)
-            why = "is left by its reader" if details is not None else f"its reader {status.step}"
+            why = "it is left by its reader" if details is not None else f"its reader {status.step}"
             text = (
                 f"{one.loop.group}: {tp} has stayed at offset {position} for more than {STALLED_S:g} s though there is "
                 f"more to read; {why}; hw lag says more"
@@ -217,9 +218,9 @@ class Reporting:
         self._telemetry.alert(PARTITION_STALLED, labels, text, details)
 
     def _told_by_handler(self, one: Watched, tp: TopicPartition) -> bool:
-        """Whether it is an alert already that a partition is left. Owners leave it to this one."""
-        owners = {owners_group(owner.entity) for owner in self._owners}
-        return tp.partition in one.loop.status.stopped and one.loop.group not in owners
+        """Whether it is an alert already that a partition is left. Owners leave it to this one, but for pauses."""
+        owners, status = {owners_group(owner.entity) for owner in self._owners}, one.loop.status
+        return tp.partition in status.stopped and (one.loop.group not in owners or tp.partition in status.paused)
 
     def _age_s(self, one: Watched, tp: TopicPartition, position: int, now_s: float) -> float:
         """For how long what the reader reads next has been there."""
@@ -257,7 +258,8 @@ class Reporting:
             worker = loop.worker if found.waits else None
             at = None if worker is None else worker.ident
             what = found.text if at is None else self._waits(found.text, at)
-            text, details = f"{loop.group}: its reader {what}; hw lag says more", found.details
+            text = f"{loop.group}: its reader {what}; hw lag says more"
+            details = unsaid(text, found.details)
         self._telemetry.alert(READER_STUCK, {"group": loop.group}, text, details)
 
     def _waits(self, text: str, thread: int) -> str:

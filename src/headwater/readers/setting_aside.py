@@ -30,8 +30,12 @@ def tell(telemetry: Telemetry, group: str, tp: TopicPartition, shelf: Shelf | No
     if pause is None:
         telemetry.alert(PAUSED, labels, None)
     else:
-        paused = f"{group}: {tp} is paused at offset {pause.offset}: {without_payload(pause.cause)}"
-        telemetry.alert(PAUSED, labels, paused, str(pause.cause))
+        cause = str(pause.cause)
+        if cause.startswith(f"{tp} is paused"):  # at a limit it says so by itself
+            paused = f"{group}: at offset {pause.offset} {cause}"
+        else:
+            paused = f"{group}: {tp} is paused at offset {pause.offset}: {without_payload(pause.cause)}"
+        telemetry.alert(PAUSED, labels, paused, unsaid(paused, cause))
     text = None
     if known.failed:
         behind = counted(len(known) - known.failed, "record")
@@ -39,6 +43,11 @@ def tell(telemetry: Telemetry, group: str, tp: TopicPartition, shelf: Shelf | No
             f"{group}: {tp} has {counted(known.failed, 'dead letter')}, and behind that {behind}: hw deadletters list"
         )
     telemetry.alert(WAITING, labels, text)
+
+
+def unsaid(text: str, details: str | None) -> str | None:
+    """What the details of an alert add to its text: nothing, where it says them already."""
+    return None if details is None or details in text else details
 
 
 def tell_failed(telemetry: Telemetry, group: str, rows: Collection[HeldRecord]) -> None:

@@ -29,7 +29,8 @@ class Done(NamedTuple):
 class Status:
     """What a reader is doing, for whoever asks why something is late. Written by the loop, read by anybody.
 
-    `stopped` has the partitions that the handler left while it goes on with the others, and why (see `BatchHandler`).
+    `stopped` has the partitions that the handler left while it goes on with the others, and why (see `BatchHandler`);
+    `paused` has those of them which an alert of its own tells already (see `setting_aside`).
     `reached` has where it stands in what it owns, or owned last. `failed_at` is the last failure without words of data
     or users' code. `step` is what it is at, and `step_s` since when (on the clock of `monotonic_s`). `failures`,
     `batches`, `records` and `busy_s` count what there was so far, and `rounds` those that came to their end; `newest`
@@ -44,6 +45,7 @@ class Status:
     owned: frozenset[TopicPartition] = frozenset()
     reached: dict[TopicPartition, int] = field(default_factory=dict)
     stopped: dict[int, str] = field(default_factory=dict)
+    paused: frozenset[int] = frozenset()
     step: Step = "starts"
     step_s: float = 0.0
     failures: int = 0
