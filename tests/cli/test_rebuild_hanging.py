@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -80,6 +82,14 @@ def test_a_second_signal_ends_it_at_once(hanging: Process) -> None:
         assert time.monotonic() - begun_s < 4
         hanging.popen.send_signal(signal.SIGTERM)
     assert hanging.popen.returncode == INTERRUPTED
+
+
+@pytest.mark.parametrize("flag", ["--status", "--pause"])
+def test_others_are_told_who_keeps_the_store_locked(flag: str, hanging: Process, shell: Shell) -> None:
+    ended = shell(f"rebuild balance {flag} --app hanging:app")
+    assert ended.code == WAITING
+    who = rf"balance is being rebuilt by \S+ on {socket.gethostname()}, process {hanging.popen.pid}, since \d{{4}}-"
+    assert re.search(who, ended.error)
 
 
 def test_a_rebuild_that_does_not_get_on_is_an_alert_until_it_does() -> None:

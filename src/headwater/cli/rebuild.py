@@ -17,7 +17,7 @@ import click
 from headwater.cli.ending import NEXT, REFUSED, advised, then, told
 from headwater.cli.output import Form, note, output_option, show_one, show_rows
 from headwater.cli.project import Project, app_option, on_option, store_option
-from headwater.cli.rebuild_showing import compared_row, progress_shown, status_row
+from headwater.cli.rebuild_showing import compared_row, holders_told, progress_shown, status_row
 from headwater.cli.stopping import stop_signal
 from headwater.cli.telling import Tellings, metrics_option, telling
 from headwater.errors import BadData, Failed, Misuse, Unavailable, counted
@@ -150,10 +150,11 @@ def _rebuildings(
         if models:
             address = store_of(project, app)
             places["headwater.stores."] = f"the store at {re.sub('//[^/]*@', '//', address)}"  # without a password
-            store = opened.enter_context(closing(open_store(address)))
-        for model in models:
-            rebuilding = Rebuilding(model, store, log, who, environment)
-            found.update(dict.fromkeys([model.title, *(table.name for table in model.tables)], rebuilding))
+            with holders_told(address, models):
+                store = opened.enter_context(closing(open_store(address)))
+                for model in models:
+                    rebuilding = Rebuilding(model, store, log, who, environment)
+                    found.update(dict.fromkeys([model.title, *(table.name for table in model.tables)], rebuilding))
         if (statements := app.statements()) is not None:
             from headwater.cli.views_file import file_of_views
             from headwater.operations.rebuild_views import ViewRebuilding

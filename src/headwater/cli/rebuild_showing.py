@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from headwater.cli.ending import ALSO
 from headwater.cli.output import Form, show_one
+from headwater.errors import HeadwaterError, Unavailable
 
 if TYPE_CHECKING:
     from headwater.operations.rebuild import Status
     from headwater.operations.rebuild_comparing import Comparison
     from headwater.operations.rebuild_watching import Look
+    from headwater.projections.read_model import ReadModel
 
 TOLD_EVERY_S = 1.0
 
@@ -53,6 +56,26 @@ def compared_row(one: Comparison) -> dict[str, Any]:
         "sameEvents": one.same_place,
         "examples": [example._asdict() for example in one.examples],
     }
+
+
+@contextmanager
+def holders_told(address: str, models: Sequence[ReadModel]) -> Iterator[None]:
+    """Notes on `Unavailable` that passes which of the models are being rebuilt there, by whom and since when.
+
+    Arguments: address: of the store; of another one than SQLite nothing is noted.
+    """
+    try:
+        yield
+    except Unavailable as error:
+        if address.startswith("sqlite://"):
+            from headwater.log.opening import sqlite_path
+            from headwater.operations.rebuild_locked import holders_in
+
+            with suppress(HeadwaterError):  # the first error is the one to be told
+                for title, holder in holders_in(sqlite_path(address), models):
+                    heard = f"last heard of {holder.heartbeat:%H:%M:%S} UTC; end it there with Ctrl-C or SIGTERM"
+                    error.add_note(f"{ALSO}{title} is being rebuilt by {holder.text}, {heard}")
+        raise
 
 
 @contextmanager

@@ -102,19 +102,22 @@ def this_process(name: str, environment: Environment) -> Who:
 
 def lives(holder: Holder, now: datetime) -> bool:
     """Whether a holder still has its lease. A process of this machine that is gone has not."""
-    if (now - holder.heartbeat).total_seconds() > LEASE_S:
-        return False
+    return (now - holder.heartbeat).total_seconds() <= LEASE_S and not is_gone(holder)
+
+
+def is_gone(holder: Holder) -> bool:
+    """Whether a holder was a process of this machine that is there no more."""
     host, _, rest = holder.place.partition("/")
     pid = rest.partition("/")[0]
     if host != socket.gethostname() or not pid.isdigit():
-        return True
+        return False
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:
-        return False
-    except PermissionError:
         return True
-    return True
+    except PermissionError:
+        return False
+    return False
 
 
 def find(store: SwitchingStore, runner: str) -> Rebuild | None:
