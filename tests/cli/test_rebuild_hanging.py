@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -14,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from headwater.client.receipts import Receipt
 from headwater.environment import KeptTelemetry, System
 from headwater.operations.rebuild_building import Progress
 from headwater.operations.rebuild_watching import ALERT, Look, Watching
+from headwater.testing.redis import RedisServer
 from headwater.testing.waiting import eventually
 from tests.bank import Deposit, Open
 from tests.cli.conftest import Shell, an_app, caught_up
@@ -90,6 +93,39 @@ def test_others_are_told_who_keeps_the_store_locked(flag: str, hanging: Process,
     assert ended.code == WAITING
     who = rf"balance is being rebuilt by \S+ on {socket.gethostname()}, process {hanging.popen.pid}, since \d{{4}}-"
     assert re.search(who, ended.error)
+
+
+def test_a_store_that_does_not_answer_is_told_every_second_and_a_signal_ends_it(
+    redis_server: RedisServer, redis_url: str, shell: Shell, project: Path
+) -> None:
+    with an_app(project).run("sqlite:///bank.db", store=redis_url) as bank:
+        bank.send(Open("1", "ann"))
+        for outcome in bank.send_many(Deposit("1", Decimal(1)) for _ in range(300)):
+            assert isinstance(outcome, Receipt), outcome
+        caught_up(bank)
+    store = ["--store", redis_url, "--output", "ndjson"]
+    builder = Process("balance", "--throttle", "10", *store, verb="rebuild")
+    try:
+        while not builder.said()["done"]:
+            pass
+        os.kill(redis_server.pid, signal.SIGSTOP)
+        standing(builder)
+        begun_s = time.monotonic()
+        lines = [builder.said() for _ in range(3)]
+        assert 2 < time.monotonic() - begun_s < 6
+        assert {line["waitsFor"] for line in lines} == {f"the store at {redis_url}"}
+        begun_s = time.monotonic()
+        assert builder.stop(signal.SIGTERM) == WAITING
+        assert time.monotonic() - begun_s < 10
+    finally:
+        os.kill(redis_server.pid, signal.SIGCONT)
+        builder.popen.kill()
+        builder.popen.wait()
+    status = shell("rebuild balance --status", *store).one
+    assert status["beside"] == "paused"
+    rows = shell("rebuild balance", *store).rows
+    assert rows[0]["done"] >= status["done"] > 0
+    assert rows[-1]["state"] == "built"
 
 
 def test_a_rebuild_that_does_not_get_on_is_an_alert_until_it_does() -> None:
