@@ -48,8 +48,10 @@ def test_it_ends_in_time_says_which_reader_is_where_and_loses_nothing(
     assert hanging.stop(signal.SIGTERM) == WAITING
     assert 9 < time.monotonic() - begun_s < 20
     still = hanging.told("still: bank-balance-v1")
-    assert re.search(r"its reader is at a batch, since \d\d:\d\d:\d\d UTC; its thread is in wait \(threading", still)
-    assert "called by deposited (hanging.py:" in still
+    where = (
+        r"at a batch, since [\d:]{8} UTC; it waits for the handler Balance\.deposited \(hanging\.py:\d+\); its thread"
+    )
+    assert re.search(where, still)
     assert "not stopped within 10 s" in hanging.told("error: ")
     (project / "hang").unlink()
     started.append(again := Process("hanging:app"))

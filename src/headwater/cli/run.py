@@ -34,6 +34,9 @@ LOOK_S = 0.25
 STOP_S = 10.0
 """How long it may take to stop. A handler that has not come back by then may never do so."""
 
+PLACES = {"headwater.log.": "the log", "headwater.stores.": "its store"}
+"""What is waited for in modules whose names begin so."""
+
 
 @click.command("run")
 @click.argument("app", required=False, metavar="[MODULE:APP]")
@@ -121,6 +124,7 @@ def _parts(only: str | None) -> tuple[Part, ...]:
 
 def _tell_late(running: Running, tell: Callable[[str], None]) -> None:
     """What has not ended, after it was told to: which reader is where, and since when."""
+    from headwater.operations.at_work import at_work_on
     from headwater.readers.progress import place_of
 
     found = []
@@ -130,8 +134,9 @@ def _tell_late(running: Running, tell: Callable[[str], None]) -> None:
         if status.thread is None or status.thread.ident is None or not status.thread.is_alive():
             continue
         since = datetime.now(UTC) - timedelta(seconds=time.monotonic() - status.step_s)
-        at = place_of(status.thread.ident)
-        found.append(f"{loop.group}: its reader {status.step}, since {since:%H:%M:%S} UTC; its thread is in {at}")
+        waits_for, at = at_work_on(status.thread.ident, PLACES), place_of(status.thread.ident)
+        text = f"{loop.group}: its reader {status.step}, since {since:%H:%M:%S} UTC; it waits for {waits_for}"
+        found.append(text if waits_for == at else f"{text}; its thread is in {at}")
     main = threading.main_thread().ident
     assert main is not None, "it runs"
     found.append(f"the process itself is in {place_of(main)}")

@@ -1,23 +1,21 @@
 """Whether a rebuild gets on: seen from a thread of its own, since the one that builds may be kept by what it waits for.
 
-    the builder ─► tell(progress) ─┐
-    every second ──────────────────┴─► show(progress, since when it stands, what it waits for) ─► 20 s: an alert
-
-What it waits for is found in the calls that the thread is in: a handler, the store, the log.
+the builder ─► tell(progress) ─┐
+every second ──────────────────┴─► show(progress, since when it stands, what it waits for) ─► 20 s: an alert
 """
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import NamedTuple
 
 from headwater.environment import Environment
+from headwater.operations.at_work import at_work_on
 from headwater.operations.rebuild_building import Progress
-from headwater.readers.progress import STALLED_S, place_of
+from headwater.readers.progress import STALLED_S
 
 LOOK_S = 1.0
 
@@ -100,25 +98,3 @@ class Watching:
     def _alert(self, text: str | None) -> None:
         self._stuck = text is not None
         self._environment.telemetry.alert(ALERT, {"read_model": self._title}, text)
-
-
-def at_work_on(thread: int, places: Mapping[str, str]) -> str:
-    """What a thread of this process waits for, or is busy with, in words: one of `places`, a handler with its name, or
-    else the calls that it is in."""
-    called: FrameType | None = None
-    frame = sys._current_frames().get(thread)
-    while frame is not None and not _module(frame).startswith("headwater."):
-        called, frame = frame, frame.f_back
-    if frame is None:
-        return place_of(thread)
-    for start, what in places.items():
-        if _module(frame).startswith(start):
-            return what
-    if called is None or _module(called).partition(".")[0] in sys.stdlib_module_names:
-        return place_of(thread)
-    code = called.f_code
-    return f"the handler {code.co_qualname} ({code.co_filename.rpartition('/')[2]}:{called.f_lineno})"
-
-
-def _module(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__", ""))
