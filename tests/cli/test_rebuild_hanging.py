@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
+import select
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,18 +29,23 @@ from headwater.testing.waiting import eventually
 from tests.bank import Deposit, Open
 from tests.cli.conftest import Shell, an_app, caught_up
 from tests.cli.test_mistakes import WAITING
-from tests.cli.test_run import Process
+from tests.cli.test_run import ROOT, Process
 from tests.cli.test_stopping import HANGING_APP, INTERRUPTED
 
 
-@pytest.fixture
-def hanging(project: Path) -> Iterator[Process]:
+def hang(project: Path) -> None:
+    """An event, and code whose handler does not come back from it."""
     with an_app(project).run("sqlite:///bank.db") as bank:
         bank.send(Open("1", "ann"))
         bank.send(Deposit("1", Decimal(5)))
         caught_up(bank)
     (project / "hanging.py").write_text(HANGING_APP)
     (project / "hang").touch()
+
+
+@pytest.fixture
+def hanging(project: Path) -> Iterator[Process]:
+    hang(project)
     builder = Process("balance", "--app", "hanging:app", "--output", "ndjson", verb="rebuild")
     try:
         eventually((project / "hangs").exists, saying="the handler is at work")
@@ -150,3 +160,29 @@ def test_a_rebuild_that_does_not_get_on_is_an_alert_until_it_does() -> None:
         watching.look()
         assert not telemetry.alerts
     assert not [thread for thread in threading.enumerate() if thread.name == "rebuild-progress"]
+
+
+def test_a_terminal_shows_that_it_stands_and_has_its_cursor_again(project: Path) -> None:
+    hang(project)
+    ours, theirs = pty.openpty()
+    words = ["rebuild", "balance", "--app", "hanging:app", "--output", "table"]
+    command = [sys.executable, "-c", "from headwater.cli import main; main()", *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
+    shown = ""
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as builder:
+        os.close(theirs)
+        try:
+            while "stands since" not in shown:
+                assert select.select([ours], [], [], 60)[0], shown
+                shown += os.read(ours, 65536).decode(errors="replace")
+            begun_s = time.monotonic()
+            with suppress(OSError):  # the other end is closed, and all of it read
+                while time.monotonic() - begun_s < 4:
+                    builder.send_signal(signal.SIGINT)
+                    if select.select([ours], [], [], 0.1)[0]:
+                        shown += os.read(ours, 65536).decode(errors="replace")
+            assert builder.wait(5) == INTERRUPTED
+        finally:
+            builder.kill()
+            os.close(ours)
+    assert shown.rpartition("\x1b[?25l")[2].count("\x1b[?25h") == 1

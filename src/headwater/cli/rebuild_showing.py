@@ -88,26 +88,24 @@ def progress_shown(name: str, form: Form) -> Iterator[Callable[[Look], None]]:
         yield lambda look: None
         return
     from rich.console import Console
-    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     columns = [
-        BarColumn(),
+        BarColumn(bar_width=30),
         MofNCompleteColumn(),
-        TextColumn("events, {task.fields[rate]:,.0f}/s"),
+        TextColumn("{task.fields[how]}"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[stands]}"),
     ]
     with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=None, rate=0.0, stands="")
+        task = bar.add_task("", total=None, how="")
 
         def show(look: Look) -> None:
             if look.progress is not None:
-                done, total, rate, _ = look.progress
-                bar.update(task, completed=done, total=total, rate=rate)
-            stands = "" if look.since is None else f"since {look.since:%H:%M:%S} UTC it waits for {look.waits_for}"
-            bar.update(task, stands=escape(stands))
+                how = f"events, {look.progress.rate:,.0f}/s"
+                bar.update(task, completed=look.progress.done, total=look.progress.total, how=how)
+            if look.since is not None:
+                bar.update(task, how=f"stands since {look.since:%H:%M:%S} UTC")
 
         yield show
 

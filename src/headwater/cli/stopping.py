@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ from typing import NoReturn
 from headwater.cli.ending import INTERRUPTED, WAITING, told
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+CURSOR_SHOWN = "\x1b[?25h"
 
 
 @contextmanager
@@ -75,4 +78,7 @@ def _end(code: int) -> NoReturn:
     """Ends the process where some thread does not end, perhaps the main one. There is no orderly way: no exception can
     be raised in a thread that is in a call, and `sys.exit` here would end this thread only. As by `kill -9` nothing is
     lost: positions are committed with what they stand for."""
+    terminal = sys.__stderr__  # what has taken its place while there is a bar lets no codes through
+    if terminal is not None and terminal.isatty():
+        print(CURSOR_SHOWN, end="", file=terminal, flush=True)  # a bar hides it
     os._exit(code)
