@@ -531,9 +531,8 @@ def test_rows_under_another_key_differ_all_and_can_be_switched_to() -> None:
     assert len(list(old.store.query("SELECT trade_id FROM counted"))) == 70
 
 
-def test_the_way_back_to_a_version_waits_until_its_workers_have_read_what_the_other_ones_have() -> None:
-    old = Reading(trades(7), Counted)
-    old.read()
+def ahead_of(old: Reading) -> tuple[Reading, Rebuilding]:
+    """Another version that queries find, and that has read an event more; and its rebuild."""
     new = Reading(old.log, Narrower, store=old.store)
     one = rebuilding(new)
     build(one)
@@ -541,6 +540,13 @@ def test_the_way_back_to_a_version_waits_until_its_workers_have_read_what_the_ot
     new.start()
     append(old.log, [placed("t", customer="c9")])
     new.read()
+    return new, one
+
+
+def test_the_way_back_to_a_version_waits_until_its_workers_have_read_what_the_other_ones_have() -> None:
+    old = Reading(trades(7), Counted)
+    old.read()
+    _new, one = ahead_of(old)
     store: Any = old.store
     switch, tries = store.switch, [0]
 
@@ -559,13 +565,7 @@ def test_the_way_back_to_a_version_that_nobody_maintains_is_refused_at_once() ->
     old = Reading(trades(7), Counted)
     old.read()
     old.runner.close()
-    new = Reading(old.log, Narrower, store=old.store)
-    one = rebuilding(new)
-    build(one)
-    one.switch(silent)
-    new.start()
-    append(old.log, [placed("t", customer="c9")])
-    new.read()
+    new, one = ahead_of(old)
     with pytest.raises(Unavailable, match="start the processes of that version, and let them catch up"):
         one.roll_back(silent)
     assert new.store.shown("counted").version == 2  # type: ignore[attr-defined] # a store that switches

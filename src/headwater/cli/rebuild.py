@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -135,6 +134,7 @@ def _rebuildings(
     from headwater.projections.entity_table import aggregate_tables
     from headwater.projections.read_model import read_models_of
     from headwater.stores.opening import open_store
+    from headwater.stores.port import PlacedStore
 
     app = project.load()
     models = read_models_of(app.name, app.projections, app.codecs)
@@ -149,9 +149,10 @@ def _rebuildings(
         places = {"headwater.log.": f"the log at {log.url}", "headwater.views.": "the process that makes the view"}
         if models:
             address = store_of(project, app)
-            places["headwater.stores."] = f"the store at {re.sub('//[^/]*@', '//', address)}"  # without a password
             with holders_told(address, models):
                 store = opened.enter_context(closing(open_store(address)))
+                there = f" at {store.place}" if isinstance(store, PlacedStore) else ""
+                places["headwater.stores."] = f"the store{there}"
                 for model in models:
                     rebuilding = Rebuilding(model, store, log, who, environment)
                     found.update(dict.fromkeys([model.title, *(table.name for table in model.tables)], rebuilding))

@@ -124,8 +124,8 @@ def _parts(only: str | None) -> tuple[Part, ...]:
 
 def _tell_late(running: Running, tell: Callable[[str], None]) -> None:
     """What has not ended, after it was told to: which reader is where, and since when."""
-    from headwater.operations.at_work import at_work_on
     from headwater.readers.progress import place_of
+    from headwater.readers.whereabouts import at_work_on
 
     found = []
     services = running.services

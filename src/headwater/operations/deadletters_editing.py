@@ -92,7 +92,7 @@ def _source_of(row: HeldRecord) -> str:
     if source is None:
         return row.topic
     try:
-        _, topic, _ = parse_source(source.decode()).stream.split("|")
+        topic, _ = parse_source(source.decode()).place
     except ValueError:  # somebody else's header
         return row.topic
     return topic

@@ -34,7 +34,7 @@ from headwater.log.topology import (
 from headwater.operations.clocks import WRONG_S, clocks
 from headwater.operations.groups import group_lags
 from headwater.operations.stopped import waiting
-from headwater.projections.divided import TODO, Divided, words
+from headwater.projections.divided import REMEDY, Divided, words
 from headwater.projections.read_model import ReadModel
 from headwater.stores.port import Store
 
@@ -149,7 +149,7 @@ def _divided(log: Log, store: Store, models: Sequence[ReadModel], environment: E
         found = {runner: members for runner, members in looking.found().items() if runner in found}
     for model in models:
         if model.runner in found:
-            yield Finding("fault", "one store", f"group {model.runner}", words(model, found[model.runner]), TODO)
+            yield Finding("fault", "one store", f"group {model.runner}", words(model, found[model.runner]), REMEDY)
 
 
 def _stopped(log: Log, environment: Environment) -> Iterator[Finding]:

@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import NamedTuple
 
 from headwater.environment import Environment
-from headwater.operations.at_work import at_work_on
 from headwater.operations.rebuild_building import Progress
 from headwater.readers.progress import STALLED_S
+from headwater.readers.whereabouts import at_work_on
 
 LOOK_S = 1.0
 

@@ -29,6 +29,12 @@ class Source(msgspec.Struct, frozen=True):
     offset: int
     index: int
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """The topic and the partition that the event stands in. Raises: ValueError: somebody else's header."""
+        _, topic, partition = self.stream.split("|")
+        return topic, int(partition)
+
 
 class Arrived(msgspec.Struct, eq=False):
     """A command with its envelope.

@@ -189,8 +189,7 @@ class Reactor:
     def _place(self, arrived: Arrived, source: Source) -> tuple[str, int]:
         """The topic and the partition that an event stands in. Raises: BadData: somebody else's header."""
         try:
-            _, topic, partition = source.stream.split("|")
-            return topic, int(partition)
+            return source.place
         except ValueError as error:
             raise self._bad(
                 arrived, f"not a forwarded event: its hw_source header names no partition: {source.stream!r}"

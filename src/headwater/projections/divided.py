@@ -30,7 +30,7 @@ LASTS_S = 12.0
 
 ALERT = "headwater_read_model_divided"
 
-TODO = "Start all processes of the app with one store (--store); it is filled from where its rows are"
+REMEDY = "Start all processes of the app with one store (--store); it is filled from where its rows are"
 
 Elsewhere = Mapping[str, Sequence[TopicPartition]]
 """What each member reads whose rows are not in the store."""
@@ -103,7 +103,7 @@ class Divided:
         for model in self._models:
             members = found.get(model.runner)
             late = members is not None and now_s - self._since_s[model.runner] >= LASTS_S
-            text = f"{words(model, members)}. {TODO}" if members is not None and late else None
+            text = f"{words(model, members)}. {REMEDY}" if members is not None and late else None
             if text != self._told.get(model.runner):
                 self._environment.telemetry.alert(ALERT, {"group": model.runner}, text)
             self._told[model.runner] = text

@@ -8,15 +8,26 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from types import FrameType
+from typing import NamedTuple
+
+from headwater.readers.progress import place_of
 
 CALLERS = (
     "headwater.projections",
     "headwater.processes",
     "headwater.owners",
     "headwater.entities",
+    "headwater.messages",
     "headwater.readers",
 )
 """Who calls what users write."""
+
+
+class Waited(NamedTuple):
+    """What a thread waits for. Arguments: what: in words that follow "waits for"; line: of a handler, where it is."""
+
+    what: str
+    line: str | None = None
 
 
 def waited_for(thread: int, places: Mapping[str, str]) -> str | None:
@@ -24,6 +35,19 @@ def waited_for(thread: int, places: Mapping[str, str]) -> str | None:
 
     Arguments: thread: its number; places: by the beginning of a module's name what is waited for in it.
     """
+    found = _waited(thread, places)
+    return None if found is None else found.what
+
+
+def at_work_on(thread: int, places: Mapping[str, str]) -> str:
+    """As `waited_for`, of a handler with its line; where its calls do not say it, these."""
+    found = _waited(thread, places)
+    if found is None:
+        return place_of(thread)
+    return found.what if found.line is None else f"{found.what} ({found.line})"
+
+
+def _waited(thread: int, places: Mapping[str, str]) -> Waited | None:
     called: FrameType | None = None
     frame = sys._current_frames().get(thread)
     while frame is not None and not _module(frame).startswith("headwater."):
@@ -33,12 +57,13 @@ def waited_for(thread: int, places: Mapping[str, str]) -> str | None:
     module = _module(frame)
     for start, what in places.items():
         if module.startswith(start):
-            return what
+            return Waited(what)
     if called is None or not module.startswith(CALLERS):
         return None
     if _module(called).partition(".")[0] in sys.stdlib_module_names:
         return None
-    return f"the handler {called.f_code.co_qualname}"
+    code = called.f_code
+    return Waited(f"the handler {code.co_qualname}", f"{code.co_filename.rpartition('/')[2]}:{called.f_lineno}")
 
 
 def _module(frame: FrameType) -> str:

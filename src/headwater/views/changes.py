@@ -20,6 +20,7 @@ import msgspec
 from headwater.errors import Misuse
 from headwater.log.port import Positions, TopicPartition
 from headwater.messages.tokens import decode_token, encode_token
+from headwater.views.values_sent import LEAST, MOST
 
 T = TypeVar("T")
 
@@ -113,7 +114,7 @@ def weighted(rows: Mapping[bytes, int]) -> list[Weighted]:
 
 def packable(values: Sequence[Any]) -> list[Any]:
     """Values as msgpack takes them: a larger integer than it has is a text, as in other stores."""
-    return [str(one) if isinstance(one, int) and not -(1 << 63) <= one < 1 << 64 else one for one in values]
+    return [str(one) if isinstance(one, int) and not LEAST <= one <= MOST else one for one in values]
 
 
 def packed(row: Sequence[Any]) -> bytes:

@@ -6,8 +6,8 @@
 It is fast, reads decimals from their text without a float in between, and is lenient for all its name: a text becomes
 a number, null becomes NULL, and digits are rounded away without a word. So a row counts only if its text shows that
 nothing of this can have happened (see `doubts`); else its class decides (see `rewriting`). What that takes is written
-anew in the usual form and read again. Nothing that a record holds fails its batch, and what becomes of
-a record is the same in whichever batch it comes.
+anew in the usual form and read again. Nothing that a record holds fails its batch, and what becomes of a record is the
+same in whichever batch it comes.
 
 The texts of a batch are looked through as one; only where something is found, each is looked at by itself. That needs
 no connection, so it is done while the batch before is worked on (see `Decode`).

@@ -21,8 +21,8 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, 
 import msgspec
 
 from headwater.messages.annotations import strict, unwrapped
-from headwater.views.plan import EventType
-from headwater.views.types import JSON, ListOf, MapOf, Scalar, SqlType, StructOf, literal, quoted
+from headwater.views.plan import EventType, Field
+from headwater.views.types import JSON, ListOf, MapOf, Member, Scalar, SqlType, StructOf, literal, quoted
 
 FILLED: Final = msgspec.Meta(min_length=1)
 """What is asked of each key."""
@@ -44,13 +44,12 @@ class Used(NamedTuple):
 
 def narrowed(kind: EventType) -> Any:
     """The class of an event type with the fields that are used."""
-    return _class_of(kind.cls, [(field.wire, field.type) for field in kind.fields])
+    return _class_of(kind.cls, kind.fields)
 
 
 def nullable(kind: EventType) -> list[bool]:
     """Of each field of an event type that is used, whether it may be null."""
-    used = {one.wire: one for one in used_of(kind.cls, [(field.wire, field.type) for field in kind.fields])}
-    return [_takes_none(used[field.wire].note) for field in kind.fields]
+    return [_takes_none(one.note) for one in used_of(kind.cls, kind.fields)]
 
 
 def _takes_none(note: Any) -> bool:
@@ -63,25 +62,26 @@ def _takes_none(note: Any) -> bool:
 
 def undeclared(kind: EventType) -> list[str]:
     """SQL on the row `x` of a record of the type: tests that find values which the class may not take."""
-    used = used_of(kind.cls, [(field.wire, field.type) for field in kind.fields])
+    used = used_of(kind.cls, kind.fields)
     return [test for one in used for test in _tests(one.note, one.type, f"x.{quoted(one.wire)}", 0)]
 
 
-def used_of(cls: Any, wanted: Sequence[tuple[str, SqlType]]) -> list[Used]:
-    """The fields of a class that are used. Arguments: wanted: their names in records, and what is used of each."""
-    types, keys, by_wire = cls.__hw_shape__.types, cls.__hw__.key_fields, dict(wanted)
+def used_of(cls: Any, wanted: Sequence[Field | Member]) -> list[Used]:
+    """The fields of a class that are used, in their order. Arguments: wanted: which, and what of each."""
+    types, keys = cls.__hw_shape__.types, cls.__hw__.key_fields
+    by_wire = {field.encode_name: field for field in msgspec.structs.fields(cls)}
     found = []
-    for field in msgspec.structs.fields(cls):
-        if field.encode_name in by_wire:
-            note = strict(types[field.name], key=field.name in keys and cls.__hw__.kind == "event")
-            default = field.default
-            if field.default_factory is not msgspec.NODEFAULT:
-                default = msgspec.field(default_factory=field.default_factory)
-            found.append(Used(field.name, field.encode_name, note, by_wire[field.encode_name], default))
+    for one in wanted:
+        field = by_wire[one.wire]
+        note = strict(types[field.name], key=field.name in keys and cls.__hw__.kind == "event")
+        default = field.default
+        if field.default_factory is not msgspec.NODEFAULT:
+            default = msgspec.field(default_factory=field.default_factory)
+        found.append(Used(field.name, one.wire, note, one.type, default))
     return found
 
 
-def _class_of(cls: Any, wanted: Sequence[tuple[str, SqlType]]) -> Any:
+def _class_of(cls: Any, wanted: Sequence[Field | Member]) -> Any:
     used = used_of(cls, wanted)
     fields = [
         (one.name, _cut(one.note, one.type), *(() if one.default is msgspec.NODEFAULT else (one.default,)))
@@ -102,7 +102,7 @@ def _cut(note: Any, kind: SqlType) -> Any:
     if origin in (Union, UnionType):
         return Union[tuple(one if one is NoneType else _cut(one, kind) for one in parts)]  # noqa: UP007 -- of a tuple
     if isinstance(kind, StructOf):
-        return _class_of(note, [(one.wire, one.type) for one in kind.members])
+        return _class_of(note, kind.members)
     if isinstance(kind, MapOf):
         return dict[parts[0], _cut(parts[1], kind.of)]  # type: ignore[misc,valid-type] # made of what a class declares
     return list[_cut(parts[0], kind.of)]  # type: ignore[misc] # as above
@@ -124,7 +124,7 @@ def _tests(note: Any, kind: SqlType, text: str, depth: int) -> Iterator[str]:
             if one is not NoneType:
                 yield from _tests(one, kind, text, depth)
     elif isinstance(kind, StructOf):
-        for one in used_of(note, [(member.wire, member.type) for member in kind.members]):
+        for one in used_of(note, kind.members):
             yield from _tests(one.note, one.type, f"{text}.{quoted(one.wire)}", depth)
     elif isinstance(kind, ListOf):
         element = f"e{depth}"

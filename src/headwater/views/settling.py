@@ -16,9 +16,10 @@ from headwater.views.types import ListOf, MapOf, SqlType, StructOf, quoted
 
 def settled_fields(kind: EventType) -> dict[str, str]:
     """SQL of each column that the row `x` of a record, or of a state, gives."""
-    used = {one.wire: one for one in used_of(kind.cls, [(field.wire, field.type) for field in kind.fields])}
+    used = used_of(kind.cls, kind.fields)
     return {
-        field.column: _settled(used[field.wire].note, field.type, f"x.{quoted(field.wire)}", 0) for field in kind.fields
+        field.column: _settled(one.note, one.type, f"x.{quoted(one.wire)}", 0)
+        for field, one in zip(kind.fields, used, strict=True)
     }
 
 
@@ -39,10 +40,10 @@ def _settled(note: Any, kind: SqlType, text: str, depth: int) -> str:
     if isinstance(kind, StructOf):
         members = {
             one.wire: _settled(one.note, one.type, f"{text}.{quoted(one.wire)}", depth)
-            for one in used_of(note, [(member.wire, member.type) for member in kind.members])
+            for one in used_of(note, kind.members)
         }
         if any(inner != f"{text}.{quoted(wire)}" for wire, inner in members.items()):
-            packed = ", ".join(f"{quoted(member.wire)} := {members[member.wire]}" for member in kind.members)
+            packed = ", ".join(f"{quoted(wire)} := {inner}" for wire, inner in members.items())
             return f"CASE WHEN {text} IS NOT NULL THEN struct_pack({packed}) END"
     return text
 
