@@ -1,13 +1,17 @@
 """Appending outside transactions: one idempotent producer for all threads of the process.
 
-`on_done` is called by a thread of this module, which polls the producer for delivery reports.
+Few records leave at once. Many in one call are a stream, of which more will come: they wait a moment for others of
+their partition, since a request to the broker, and waking the client's thread for it, costs as much as many records.
+
+`on_done` is called by a thread of this module, which polls the producer for delivery reports, or by one that appends.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -22,6 +26,16 @@ from headwater.log.port import NewRecord, OnDone, Undecided
 
 REFUSALS = frozenset({Kind.REFUSED, Kind.MISSING, Kind.FORBIDDEN, Kind.UNSUITED})
 """What the cluster says of a record that it has not taken."""
+
+STREAM = 100
+"""So many records in one call are part of a stream."""
+
+LINGER_MS = 5
+"""So long the records of a stream wait for more: with 5 ms, client and broker compute a sixteenth less for a command of
+one than with none."""
+
+_LEAVING_S = 0.001
+"""So long is waited, at most, for few records to be reported. Telling the client to wait is what has it send them."""
 
 _SURELY_SMALL = MAX_RECORD_BYTES // 4
 """A record whose key and value have no more bytes each is not measured exactly."""
@@ -97,6 +111,11 @@ class Appender:
             return
         check(records, self._administration)
         producer = self._ready(records[0].topic)
+        self._produce(producer, records, on_done)
+        if len(records) < STREAM:
+            self._reports(partial(producer.flush, _LEAVING_S), producer)
+
+    def _produce(self, producer: Producer, records: Sequence[NewRecord], on_done: OnDone) -> None:
         for index, record in enumerate(records):
             given = record.headers
             headers: HeadersType | None = given if type(given) is list else list(given) if given else None
@@ -114,7 +133,7 @@ class Appender:
                     break
                 except BufferError:
                     # Too much is under way: reports are served here until there is room.
-                    self._reports(producer, 0.1)
+                    self._reports(partial(producer.poll, 0.1), producer)
                 except KafkaException as error:
                     failure = self.refused(error.args[0], f"{record.topic}/{record.partition}")
                     if index == 0:
@@ -160,7 +179,7 @@ class Appender:
                         "client.id": f"appender@{self._connection.process}",
                         "enable.idempotence": True,
                         "acks": "all",
-                        "linger.ms": 0,
+                        "linger.ms": LINGER_MS,
                         "message.timeout.ms": round(options.answer_timeout_s * 1000),
                         "message.max.bytes": MAX_RECORD_BYTES,
                         "queue.buffering.max.messages": 500_000,
@@ -190,18 +209,19 @@ class Appender:
                 self._leaving = leaving = [producer for producer in self._leaving if len(producer)]
                 producer = self._producer
             for one in leaving:
-                self._reports(one, 0)
+                self._reports(partial(one.poll, 0), one)
             if producer is None:
                 self._closing.wait(0.01)
             else:
-                self._reports(producer, 0.1)
+                self._reports(partial(producer.poll, 0.1), producer)
         with contextlib.suppress(*RAISED):
             if self._producer is not None:
                 self._producer.flush(self._connection.options.answer_timeout_s)
 
-    def _reports(self, producer: Producer, timeout_s: float) -> None:
+    def _reports(self, serve: Callable[[], object], producer: Producer) -> None:
+        """Has the producer report, by a call to it that may."""
         try:
-            producer.poll(timeout_s)
+            serve()
         except RAISED as error:
             logger.warning("the producer that appends is replaced: %s", error)
             self._discard(producer)
