@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headwater.owners import state_record
 from headwater.owners.state_record import Entry, Remembered, StateRecord, decode_value, encode_entry
 
 TEXT = st.text(max_size=20)
@@ -14,7 +17,7 @@ REMEMBERED = st.builds(
     Remembered,
     id=TEXT,
     fingerprint=st.integers(-1, 2**32 - 1),
-    time_ms=NUMBER,
+    time_ms=st.integers(1_700_000_000_000, 1_700_000_009_999),  # none is older than a day
     kind=st.sampled_from(["accepted", "rejected"]),
     version=NUMBER,
     events=st.integers(0, 9),
@@ -40,7 +43,9 @@ def test_it_is_what_msgspec_would_write(
 ) -> None:
     version, events, commands, folded = numbers
     encode = msgspec.json.encode
-    entry = Entry(id, None, b'{"a":1}', version, events, {one.id: encode(one) for one in recent}, sources)
+    entry = Entry(id, None, b'{"a":1}', version, events, {}, sources)
+    for one in recent:
+        entry.remember(one)
     record = StateRecord(
         id,
         version,
@@ -56,4 +61,20 @@ def test_it_is_what_msgspec_would_write(
     value = encode_entry(entry, schema, commands, folded, begun)
     assert value == encode(record)
     again = Entry.of_record(decode_value(value), None, b"")
-    assert (again.recent, again.sources, again.events) == (entry.recent, sources, events)
+    assert (again.recent, again.window, again.sources) == (entry.recent, entry.window, sources)
+    assert again.events == events
+
+
+@given(st.lists(REMEMBERED, max_size=40), st.integers(1, 8))
+def test_what_is_remembered_is_found_until_it_is_forgotten(answers: list[Remembered], window: int) -> None:
+    entry, model = Entry.new("a", None, b"{}"), dict[str, Remembered]()
+    with mock.patch.object(state_record, "WINDOW", window):
+        for one in answers:
+            entry.remember(one)
+            entry.forget_old()
+            model[one.id] = one
+            if len(model) > window:
+                del model[next(iter(model))]
+            assert [entry.remembered(id) for id in model] == list(model.values())
+            assert list(entry.recent) == list(model)
+            assert msgspec.json.decode(b"[%b]" % entry.window, type=list[Remembered]) == list(model.values())
