@@ -65,7 +65,7 @@ class TearingWriter:
 
     def positions(self, *given: object) -> None: ...
 
-    def transact(self, fill: Any) -> dict[TopicPartition, int]:
+    def transact(self, fill: Any, meanwhile: Any = None) -> dict[TopicPartition, int]:
         fill(self)
         raise Torn("only a part of a transaction is visible")
 

@@ -41,8 +41,10 @@ class _Interrupted:
     def __init__(self, log: Interrupting, writer: Writer) -> None:
         self._log, self._writer = log, writer
 
-    def transact(self, fill: Callable[[Transaction], None]) -> dict[TopicPartition, int]:
-        firsts = self._writer.transact(fill)
+    def transact(
+        self, fill: Callable[[Transaction], None], meanwhile: Callable[[], None] | None = None
+    ) -> dict[TopicPartition, int]:
+        firsts = self._writer.transact(fill, meanwhile)
         if self._log.armed is threading.current_thread():
             self._log.armed = None
             raise KeyboardInterrupt

@@ -123,11 +123,13 @@ class _Failing:
     def __init__(self, log: Failing, writer: Writer) -> None:
         self._log, self._writer = log, writer
 
-    def transact(self, fill: Callable[[Transaction], None]) -> dict[TopicPartition, int]:
+    def transact(
+        self, fill: Callable[[Transaction], None], meanwhile: Callable[[], None] | None = None
+    ) -> dict[TopicPartition, int]:
         error, self._log.error = self._log.error, None
         if error is not None and not self._log.after_commit:
             raise error
-        firsts = self._writer.transact(fill)
+        firsts = self._writer.transact(fill, meanwhile)
         if error is not None:
             raise error
         return firsts

@@ -83,7 +83,9 @@ class MortalWriter:
         self._writer, self._death = writer, death
         self.close = writer.close
 
-    def transact(self, fill: Callable[[Transaction], None]) -> dict[TopicPartition, int]:
+    def transact(
+        self, fill: Callable[[Transaction], None], meanwhile: Callable[[], None] | None = None
+    ) -> dict[TopicPartition, int]:
         watched: list[Watched] = []
 
         def watch(tx: Transaction) -> None:
@@ -93,7 +95,7 @@ class MortalWriter:
                 self._death.at("filled")
 
         self._death.at("before")
-        firsts = self._writer.transact(watch)
+        firsts = self._writer.transact(watch, meanwhile)
         if watched[0].wrote:
             self._death.at("committed")
         return firsts

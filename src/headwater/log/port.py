@@ -165,7 +165,10 @@ class Batch:
     Arguments: records: in order within each partition, of one or several partitions; reached: for every
     partition that made progress, the next position, past gaps; ended: partitions whose end (as of this read)
     was reached; assigned, revoked: partitions that a group member gained or lost during this read (always
-    empty for a plain reader). A revoked partition has no records in this batch, nor later ones.
+    empty for a plain reader). A revoked partition has no records in this batch, nor later ones; look_ahead: gives the
+    records that have come since, for who can prepare something with them: the list that the next read goes on with,
+    unless one of its partitions is revoked or started before. It may be called while a transaction is open, since it
+    hears no news of the group. (A log that does not read ahead gives nothing.)
     """
 
     records: list[Record] = field(default_factory=list)
@@ -173,6 +176,7 @@ class Batch:
     ended: set[TopicPartition] = field(default_factory=set)
     assigned: list[TopicPartition] = field(default_factory=list)
     revoked: list[TopicPartition] = field(default_factory=list)
+    look_ahead: Callable[[], Sequence[Record]] = tuple
 
 
 class Reader(Protocol):
@@ -255,12 +259,16 @@ class Transaction(Protocol):
 class Writer(Protocol):
     """Writes transactions, one at a time. Belongs to one thread."""
 
-    def transact(self, fill: Callable[[Transaction], None]) -> dict[TopicPartition, int]:
+    def transact(
+        self, fill: Callable[[Transaction], None], meanwhile: Callable[[], None] | None = None
+    ) -> dict[TopicPartition, int]:
         """Runs `fill` in a transaction and returns after the commit is certain: with the offset of the first record in
         each partition that was written to, as far as the log told it.
 
         `fill` only hands over records that are ready: no user code, no reading, no waiting, since a lock may
-        be held. It runs exactly once. An exception in it aborts and is raised again.
+        be held. It runs exactly once. An exception in it aborts and is raised again. `meanwhile` is what else the
+        caller has to do, in its own thread and without raising: it may be done, once, while the log is at work on what
+        `fill` handed over.
         Raises: Aborted, Fenced, Unavailable; in each case nothing was written, except for Torn (a part of it
         was) and Undecided (perhaps).
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from headwater.errors import BadData
@@ -22,8 +22,41 @@ class Accepted(NamedTuple):
     stopped: dict[int, str]
 
 
-def accepted(batch: Batch, known: Knowledge, partitions: int, paused: Collection[TopicPartition] = ()) -> Accepted:
-    """Arguments: partitions: the recorded count; paused: of which nothing is taken now."""
+class Opening:
+    """Reads the envelopes of commands, those of the next batch while the log is at work on this one."""
+
+    def __init__(self) -> None:
+        self._records: Sequence[Record] = ()
+        self._opened: list[Arrived | BadData] = []
+
+    def ahead(self, records: Sequence[Record]) -> None:
+        """These come next, if nothing changes."""
+        self._records, self._opened = records, list(map(opened, records))
+
+    def all_of(self, records: Sequence[Record]) -> list[Arrived | BadData]:
+        """One for each record. The list that was opened ahead may have grown; another one is opened anew."""
+        done = self._opened if records is self._records else []
+        self._records, self._opened = (), []
+        return done + list(map(opened, records[len(done) :]))
+
+
+def opened(record: Record) -> Arrived | BadData:
+    """The command in a record, or why there is none."""
+    try:
+        return from_record(record)
+    except BadData as error:
+        return error
+
+
+def accepted(
+    batch: Batch,
+    commands: Sequence[Arrived | BadData],
+    known: Knowledge,
+    partitions: int,
+    paused: Collection[TopicPartition] = (),
+) -> Accepted:
+    """Arguments: commands: in the batch's records; partitions: the recorded count; paused: of which nothing is taken
+    now."""
     positions = {
         tp: at for tp, at in batch.reached.items() if known.lives.of(tp.partition) is State.ACTIVE and tp not in paused
     }
@@ -31,13 +64,14 @@ def accepted(batch: Batch, known: Knowledge, partitions: int, paused: Collection
     work: list[Arrived] = []
     stopped: dict[int, str] = {}
     has = known.has
-    for record in batch.records:
-        partition, offset = record.partition, record.offset
+    for record, arrived in zip(batch.records, commands, strict=True):
+        partition, offset = arrived.partition, arrived.offset
         begin = begins.get(partition)
         if begin is None or offset < begin:
             continue
         try:
-            arrived = from_record(record)
+            if isinstance(arrived, BadData):
+                raise arrived
             if not has(partition, arrived.key):  # else an earlier command had the same key
                 check_key(arrived.key, record, partitions)
             work.append(arrived)

@@ -17,7 +17,7 @@ from headwater.errors import HeadwaterError, Unknown
 from headwater.failures.held import HeldRecord
 from headwater.log.port import Aborted, Batch, Fence, Log, Positions, TopicPartition
 from headwater.log.topology import commands_topic, owners_group
-from headwater.owners.accepting import accepted
+from headwater.owners.accepting import Opening, accepted
 from headwater.owners.ahead import Ahead
 from headwater.owners.arriving import Arrived, NotMine, answer_all
 from headwater.owners.door import Door
@@ -33,6 +33,9 @@ from headwater.owners.telling import Telling
 from headwater.owners.transacting import Transacting
 from headwater.readers.garbage import collection_waits
 from headwater.readers.held_topic import HeldTopic
+
+MANY = 100
+"""For so many commands, the next batch is looked at while the log is at work on them."""
 
 ATTEMPTS = 10
 """How often a batch of callers in this process is tried, if the log aborts it."""
@@ -71,7 +74,7 @@ class Owner:
         self._errands = (
             None if held is None else Errands(held, self._transacting, self._known, self.telling, environment)
         )
-        self._giving_way = GivingWay(log, maker, environment)
+        self._giving_way, self._opening = GivingWay(log, maker, environment), Opening()
         self._fence: Fence | None = None
 
     @property
@@ -142,12 +145,14 @@ class Owner:
         if any(self._state_of(tp.partition) is State.DOUBTFUL for tp in batch.reached):
             raise Aborted("what was known of a partition is in doubt; it is restored")
         paused = () if self._held is None else self._held.pauses
-        work, positions, stopped = accepted(batch, self._known, self._count, paused)
+        commands = self._opening.all_of(batch.records)
+        work, positions, stopped = accepted(batch, commands, self._known, self._count, paused)
         for _ in stopped:
             self.telling.stops("decode")
         batch.records.clear()  # what is needed of them was taken: thousands of messages less to keep meanwhile
         if positions:
-            self._transacting.carry_out(work, positions, fence, stopped)
+            meanwhile = None if len(work) < MANY else lambda: self._opening.ahead(batch.look_ahead())
+            self._transacting.carry_out(work, positions, fence, stopped, meanwhile)
         batch.reached = positions  # where something was left, what was read lies further on
         self._go_on(fence)
 

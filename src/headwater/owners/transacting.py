@@ -52,16 +52,24 @@ class Transacting:
         self._known, self._telling, self._held = known, telling, held
 
     def carry_out(
-        self, work: Sequence[Arrived], positions: dict[TopicPartition, int], fence: Fence, stopped: dict[int, str]
+        self,
+        work: Sequence[Arrived],
+        positions: dict[TopicPartition, int],
+        fence: Fence,
+        stopped: dict[int, str],
+        meanwhile: Callable[[], None] | None = None,
     ) -> None:
         """Decides commands, commits the outcome, then answers.
 
-        Arguments: stopped: why partitions stop behind these commands; those that stop before are added.
+        Arguments: stopped: why partitions stop behind these commands; those that stop before are added; meanwhile: see
+        `Writer.transact`.
         Raises: Aborted, Fenced, Unavailable: nothing is answered.
         """
         held = self._held
         if held is None:
-            steps, outgoing = self.commit(work, positions, fence, lambda: (self.decide(work, positions, stopped), ()))
+            steps, outgoing = self.commit(
+                work, positions, fence, lambda: (self.decide(work, positions, stopped), ()), meanwhile
+            )
         else:
             parking = held.parking()
             steps, outgoing = self.commit(
@@ -69,6 +77,7 @@ class Transacting:
                 positions,
                 fence,
                 lambda: (self.decide(work, positions, stopped, parking), held.records(parking)),
+                meanwhile,
             )
             held.committed(parking)
         for partition, why in stopped.items():
@@ -83,6 +92,7 @@ class Transacting:
         positions: Positions,
         fence: Fence,
         decide: Callable[[], tuple[list[Step], Sequence[NewRecord]]],
+        meanwhile: Callable[[], None] | None = None,
     ) -> tuple[list[Step], Outgoing]:
         """Decides, and writes what came of it. Arguments: decide: gives the steps, and more records to write.
 
@@ -92,7 +102,7 @@ class Transacting:
         try:
             self._known.begin(partitions)
             steps, more = decide()
-            outgoing = self._write(steps, positions, fence, more)
+            outgoing = self._write(steps, positions, fence, more, meanwhile)
             self._known.keep(outgoing, positions)
         except BaseException as error:
             self._telling.gives_up(error)
@@ -146,7 +156,14 @@ class Transacting:
         at = self._commands, arrived.partition, arrived.offset
         return StoredRecord(*at, arrived.key, arrived.value, arrived.headers, arrived.timestamp_ms)
 
-    def _write(self, steps: Sequence[Step], positions: Positions, fence: Fence, more: Sequence[NewRecord]) -> Outgoing:
+    def _write(
+        self,
+        steps: Sequence[Step],
+        positions: Positions,
+        fence: Fence,
+        more: Sequence[NewRecord],
+        meanwhile: Callable[[], None] | None,
+    ) -> Outgoing:
         outgoing = Outgoing()
 
         def fill(tx: Transaction) -> None:
@@ -155,7 +172,7 @@ class Transacting:
             if more:
                 tx.write(more)
 
-        outgoing.firsts = self.writer.transact(fill)
+        outgoing.firsts = self.writer.transact(fill, meanwhile)
         return outgoing
 
     def _answer(self, work: Sequence[Arrived], steps: Sequence[Step], stopped: dict[int, str]) -> None:

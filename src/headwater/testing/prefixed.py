@@ -235,8 +235,10 @@ class _Writer:
     def __init__(self, writer: Writer, prefix: Prefix) -> None:
         self._writer, self._prefix = writer, prefix
 
-    def transact(self, fill: Callable[[Transaction], None]) -> dict[TopicPartition, int]:
-        firsts = self._writer.transact(lambda tx: fill(_Transaction(tx, self._prefix)))
+    def transact(
+        self, fill: Callable[[Transaction], None], meanwhile: Callable[[], None] | None = None
+    ) -> dict[TopicPartition, int]:
+        firsts = self._writer.transact(lambda tx: fill(_Transaction(tx, self._prefix)), meanwhile)
         return self._prefix.positions_off(firsts)
 
     def close(self) -> None:

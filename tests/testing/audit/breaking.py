@@ -31,13 +31,15 @@ class BreakingWriter:
     def __init__(self, log: BreakingLog, writer: Writer) -> None:
         self._log, self._writer = log, writer
 
-    def transact(self, fill: Callable[[Transaction], None]) -> dict[TopicPartition, int]:
+    def transact(
+        self, fill: Callable[[Transaction], None], meanwhile: Callable[[], None] | None = None
+    ) -> dict[TopicPartition, int]:
         if not self._log.broken:
-            return self._writer.transact(fill)
+            return self._writer.transact(fill, meanwhile)
         if self._log.lost:
             self._lose(fill)
             return {}
-        return self._writer.transact(lambda tx: fill(self._log.breaks(tx)))
+        return self._writer.transact(lambda tx: fill(self._log.breaks(tx)), meanwhile)
 
     def _lose(self, fill: Callable[[Transaction], None]) -> None:
         class Lost(Exception):

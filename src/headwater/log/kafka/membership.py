@@ -3,7 +3,8 @@
 Two clients make a member. One joins the group, is polled first at every read and delivers nothing (its
 partitions are paused as soon as they are assigned), so that a revocation never waits behind records. The other
 one is a plain reader of what was started. Nothing here depends on seeking in a consumer that is being
-rebalanced.
+rebalanced. The reader can be read ahead while the first client, and so the group, is not heard: while a transaction is
+open.
 
 A fence is the group's metadata, read on the polling thread together with the member id under which the
 partitions were assigned. A classic group accepts offsets from a client that never joined, so a fence without
@@ -22,14 +23,14 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from headwater.errors import Misuse
+from headwater.errors import HeadwaterError, Misuse
 from headwater.log.kafka.administration import Administration
 from headwater.log.kafka.answers import Kind, kind_of
 from headwater.log.kafka.connection import ClientLog, Connection, Contact
 from headwater.log.kafka.marks import MARK
 from headwater.log.kafka.reading import KafkaReader
 from headwater.log.kafka.records import Counter
-from headwater.log.port import Batch, Fenced, Positions, TopicPartition
+from headwater.log.port import Batch, Fenced, Positions, Record, TopicPartition
 
 logger = logging.getLogger("headwater.log.kafka")
 
@@ -87,6 +88,8 @@ class KafkaMember:
         self._owned_as = ""
         self._assigned: list[TopicPartition] = []
         self._revoked: list[TopicPartition] = []
+        self._ahead: Batch | HeadwaterError | None = None
+        self._most = 0
         self._closed = False
         self._consumer = Consumer(
             {**_joining(connection, administration, group), "client.id": f"{name}@{connection.process}"},
@@ -107,21 +110,57 @@ class KafkaMember:
         return self._consumer.memberid() or ""
 
     def read(self, max_records: int, timeout_s: float) -> Batch:
-        deadline = time.monotonic() + timeout_s
+        deadline, self._most = time.monotonic() + timeout_s, max_records
         while True:
             left_s = deadline - time.monotonic()
             self._poll_group(0 if self._owned and max_records else max(0.0, min(left_s, _SLICE_S)))
             news = bool(self._assigned or self._revoked)
             wait_s = 0.0 if news else max(0.0, min(left_s, _SLICE_S))
-            batch = self._reader.read(max_records, wait_s) if max_records and self._owned else Batch()
+            batch = self._read(max_records, wait_s) if max_records and self._owned else Batch()
             if news or batch.records or batch.reached or batch.ended or left_s <= 0 or self._closed:
                 batch.assigned, self._assigned = self._assigned, []
                 batch.revoked, self._revoked = self._revoked, []
                 return batch
 
+    def _read(self, max_records: int, timeout_s: float) -> Batch:
+        """What was read ahead, with what has come since; else what comes."""
+        ahead, self._ahead = self._ahead, None
+        if isinstance(ahead, HeadwaterError):
+            raise ahead
+        batch = (
+            self._reader.read(max_records - len(ahead.records), 0)
+            if ahead
+            else self._reader.read(max_records, timeout_s)
+        )
+        if ahead is not None:
+            ahead.records += batch.records
+            ahead.ended = (ahead.ended - batch.reached.keys()) | batch.ended
+            ahead.reached.update(batch.reached)
+            batch = ahead
+        batch.look_ahead = self._look_ahead
+        return batch
+
+    def _look_ahead(self) -> Sequence[Record]:
+        """See `Batch.look_ahead`. What cannot be read is told by the next read."""
+        if self._ahead is None and self._owned:
+            try:
+                self._ahead = self._reader.read(self._most, 0)
+            except HeadwaterError as error:
+                self._ahead = error
+        return self._ahead.records if isinstance(self._ahead, Batch) else ()
+
+    def _forget_ahead(self, partitions: Iterable[TopicPartition]) -> None:
+        """Of what was read ahead: these are read from elsewhere, or by somebody else."""
+        ahead, gone = self._ahead, set(partitions)
+        if isinstance(ahead, Batch):
+            ahead.records = [one for one in ahead.records if TopicPartition(one.topic, one.partition) not in gone]
+            ahead.reached = {tp: position for tp, position in ahead.reached.items() if tp not in gone}
+            ahead.ended -= gone
+
     def start(self, positions: Positions) -> None:
         if foreign := [str(partition) for partition in positions if partition not in self._owned]:
             raise Fenced(f"{self.name} does not own {', '.join(foreign)} in group {self.group}")
+        self._forget_ahead(positions)
         self._reader.add(positions)
 
     def fence(self) -> KafkaFence:
@@ -202,6 +241,7 @@ class KafkaMember:
     def _on_revoke(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
         gone = [TopicPartition(at.topic, at.partition) for at in partitions]
         self._owned.difference_update(gone)
+        self._forget_ahead(gone)
         if not self._closed:
             self._reader.drop(gone)
         told = [partition for partition in gone if partition not in self._assigned]

@@ -10,6 +10,7 @@ about. Why two producers, and why one is replaced: see `producers`.
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -56,7 +57,7 @@ class KafkaTransaction:
     """See `headwater.log.port.Transaction`. Begins with its first record or position.
 
     Arguments: begin: gives the producer; written: notes what is written; administration; bounded: makes calls that may
-    never end; options: how long the commit may take, and any other step.
+    never end; options: how long the commit may take, and any other step; meanwhile: see `Writer.transact`.
     """
 
     def __init__(
@@ -66,7 +67,9 @@ class KafkaTransaction:
         administration: Administration,
         bounded: Bounded,
         options: KafkaOptions,
+        meanwhile: Callable[[], None] | None = None,
     ) -> None:
+        self._meanwhile = meanwhile
         self._begin, self._administration, self._bounded = begin, administration, bounded
         self._answer_s = options.answer_timeout_s
         self._commit_s = options.transaction_timeout_s + options.answer_timeout_s
@@ -121,7 +124,7 @@ class KafkaTransaction:
         answers = partial(self._administration.group_answers, group)
 
         def call() -> None:
-            if not self._bounded.ask(send, answers, self._answer_s, meanwhile=self._hurry):
+            if not self._bounded.ask(send, answers, self._answer_s, meanwhile=self._go_on):
                 raise self._broken(KafkaError(KafkaError._TIMED_OUT, retriable=True), "positions")
 
         self._repeat(call, "positions")
@@ -206,6 +209,17 @@ class KafkaTransaction:
         if left:
             raise self._broken(KafkaError(KafkaError._MSG_TIMED_OUT, retriable=True), "writing")
 
+    def _go_on(self) -> None:
+        """What is done beside the positions: records leave, and the caller does what else it has to do."""
+        meanwhile, self._meanwhile = self._meanwhile, None
+        if meanwhile is None:
+            self._hurry()
+            return
+        hurrying = threading.Thread(target=self._hurry, name="headwater-hurry", daemon=True)
+        hurrying.start()
+        meanwhile()
+        hurrying.join()
+
     def _hurry(self) -> None:
         """Has what was written leave beside the positions, not behind them. Where it cannot, the commit says so."""
         with contextlib.suppress(*RAISED):
@@ -254,10 +268,12 @@ class KafkaWriter:
         self._bounded = Bounded(f"{name}-positions")
         self._begun = 0
 
-    def transact(self, fill: Callable[[Transaction], None]) -> dict[TopicPartition, int]:
+    def transact(
+        self, fill: Callable[[Transaction], None], meanwhile: Callable[[], None] | None = None
+    ) -> dict[TopicPartition, int]:
         turn, before = self._turns
         before.settle()
-        transaction = self._transaction(turn)
+        transaction = self._transaction(turn, meanwhile)
         try:
             fill(transaction)
             if transaction.empty:
@@ -278,10 +294,10 @@ class KafkaWriter:
         for turn in self._turns:
             turn.close()
 
-    def _transaction(self, turn: Turn) -> KafkaTransaction:
+    def _transaction(self, turn: Turn, meanwhile: Callable[[], None] | None = None) -> KafkaTransaction:
         self._begun += 1
-        written = Written(turn.id, self._begun)
-        return KafkaTransaction(turn.begin, written, self._administration, self._bounded, self._connection.options)
+        written, options = Written(turn.id, self._begun), self._connection.options
+        return KafkaTransaction(turn.begin, written, self._administration, self._bounded, options, meanwhile)
 
     def _give_up(self, turn: Turn, transaction: KafkaTransaction) -> None:
         """Aborts what is open. Where that does not go smoothly the producer is replaced, which aborts it too."""

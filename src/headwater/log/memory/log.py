@@ -184,7 +184,9 @@ class MemoryWriter:
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
 
-    def transact(self, fill: Callable[[Transaction], None]) -> dict[TopicPartition, int]:
+    def transact(
+        self, fill: Callable[[Transaction], None], meanwhile: Callable[[], None] | None = None
+    ) -> dict[TopicPartition, int]:
         draft = Draft(self._shelf)
         with self._shelf.changed:
             draft.carry_out(fill, marker=True)

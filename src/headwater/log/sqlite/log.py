@@ -250,7 +250,9 @@ class SqliteWriter:
     def __init__(self, commits: Commits) -> None:
         self._commits = commits
 
-    def transact(self, fill: Callable[[Transaction], None]) -> dict[TopicPartition, int]:
+    def transact(
+        self, fill: Callable[[Transaction], None], meanwhile: Callable[[], None] | None = None
+    ) -> dict[TopicPartition, int]:
         def filled(draft: Draft) -> dict[TopicPartition, int]:
             fill(draft)
             return draft.firsts()

@@ -31,6 +31,7 @@ class Attendance:
         self.owned: dict[Member, set[TopicPartition]] = {}
         self.records: dict[Member, list[Record]] = {}
         self.revoked: dict[Member, list[TopicPartition]] = {}
+        self._turns = 0
 
     def join(self, log: Log, topics: Sequence[str], name: str = "conformance") -> Member:
         member = log.member(self.group, topics, name=name)
@@ -52,6 +53,9 @@ class Attendance:
             starts = {p: committed.get(p, 0) for p in batch.assigned}
             self._forget(member, starts)
             member.start(starts)
+        self._turns += 1
+        if batch.records and self._turns % 2:
+            batch.look_ahead()  # whatever comes next, nothing of it is lost, doubled, or somebody else's
         return batch
 
     def _forget(self, member: Member, starts: Positions) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from headwater.client.travelling import Post
+from headwater.log.kafka.membership import KafkaMember
 from headwater.log.kafka.reading import KafkaReader
 from headwater.log.port import Batch, Positions, TopicPartition
 from headwater.owners import owner
@@ -62,6 +63,12 @@ def positions_are_counted_from_records() -> Iterator[None]:
         yield
 
 
+@bug("What was read ahead of a partition counts no more when it is read from elsewhere, or lost.")
+def what_was_read_ahead_outlives_its_partition() -> Iterator[None]:
+    with replaced(KafkaMember, "_forget_ahead", lambda self, partitions: None):
+        yield
+
+
 @bug("Rows and the position that they stand for are one transaction.", projects=True, kills=1.0, idle_s=0.0)
 def positions_before_rows() -> Iterator[None]:
     def work(self: ProjectionRunner, batch: Batch, prepared: Gathered | None = None) -> None:
@@ -97,6 +104,7 @@ BUGS = [
     restore_reads_what_is_not_committed,
     a_client_reads_replies_that_are_not_committed,
     positions_are_counted_from_records,
+    what_was_read_ahead_outlives_its_partition,
     positions_before_rows,
     a_stale_runner_is_let_in,
     a_read_model_goes_on_where_its_group_stands,

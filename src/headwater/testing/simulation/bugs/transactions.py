@@ -36,7 +36,12 @@ class _RepliesFirst:
 @bug("A reply is a record of the transaction that it answers for.")
 def reply_before_commit() -> Iterator[None]:
     def write(
-        self: Transacting, steps: Sequence[Step], positions: Positions, fence: Fence, more: Sequence[NewRecord]
+        self: Transacting,
+        steps: Sequence[Step],
+        positions: Positions,
+        fence: Fence,
+        more: Sequence[NewRecord],
+        meanwhile: Callable[[], None] | None,
     ) -> Outgoing:
         outgoing = Outgoing()
 
@@ -47,7 +52,7 @@ def reply_before_commit() -> Iterator[None]:
             if more:
                 tx.write(more)
 
-        self.writer.transact(fill)
+        self.writer.transact(fill, meanwhile)
         return outgoing
 
     with replaced(Transacting, "_write", write):
@@ -58,11 +63,13 @@ def reply_before_commit() -> Iterator[None]:
 def b_begins_before_a_is_committed() -> Iterator[None]:
     committing: dict[Turn, Any] = {}
 
-    def transact(self: KafkaWriter, fill: Callable[[Transaction], None]) -> dict[TopicPartition, int]:
+    def transact(
+        self: KafkaWriter, fill: Callable[[Transaction], None], meanwhile: Callable[[], None] | None = None
+    ) -> dict[TopicPartition, int]:
         turn = self._turns[0]
         if turn in committing:
             committing.pop(turn).join()
-        transaction = self._transaction(turn)
+        transaction = self._transaction(turn, meanwhile)
         try:
             fill(transaction)
         except _Broken as broken:
@@ -126,7 +133,9 @@ def a_commit_that_timed_out_is_taken_for_done() -> Iterator[None]:
     rates={"answer lost": 0.32},
 )
 def a_commit_that_timed_out_is_done_again_from_the_beginning() -> Iterator[None]:
-    def transact(self: KafkaWriter, fill: Callable[[Transaction], None]) -> dict[TopicPartition, int]:
+    def transact(
+        self: KafkaWriter, fill: Callable[[Transaction], None], meanwhile: Callable[[], None] | None = None
+    ) -> dict[TopicPartition, int]:
         again: list[KafkaError] = []
 
         def recover(writer: KafkaWriter, turn: Turn, transaction: KafkaTransaction, broken: _Broken) -> None:
@@ -137,10 +146,10 @@ def a_commit_that_timed_out_is_done_again_from_the_beginning() -> Iterator[None]
             proper(writer, turn, transaction, broken)
 
         with replaced(KafkaWriter, "_recover", recover) as proper:
-            firsts: dict[TopicPartition, int] = original(self, fill)
+            firsts: dict[TopicPartition, int] = original(self, fill, meanwhile)
             while again:
                 again.clear()
-                firsts = original(self, fill)
+                firsts = original(self, fill, meanwhile)
             return firsts
 
     with replaced(KafkaWriter, "transact", transact) as original:
@@ -176,9 +185,11 @@ def offsets_are_counted_from_the_end() -> Iterator[None]:
 
 @bug("A batch that was aborted is done again.")
 def an_aborted_batch_is_passed_over() -> Iterator[None]:
-    def transact(self: KafkaWriter, fill: Callable[[Transaction], None]) -> dict[TopicPartition, int]:
+    def transact(
+        self: KafkaWriter, fill: Callable[[Transaction], None], meanwhile: Callable[[], None] | None = None
+    ) -> dict[TopicPartition, int]:
         with suppress(Aborted):
-            firsts: dict[TopicPartition, int] = original(self, fill)
+            firsts: dict[TopicPartition, int] = original(self, fill, meanwhile)
             return firsts
         return {}
 
