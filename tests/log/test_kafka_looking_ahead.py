@@ -7,8 +7,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
+from headwater.errors import Unavailable
 from headwater.log.kafka.log import KafkaLog
+from headwater.log.kafka.membership import KafkaMember
 from headwater.log.port import Batch, Member, TopicPartition, Transaction
 from headwater.testing.conformance.log.waiting import fresh, make_topic, numbered, numbers
 from headwater.testing.waiting import eventually
@@ -41,7 +44,8 @@ class Read:
         self.batch = eventually(first)
 
     def ahead(self, count: int) -> list[object]:
-        """Writes numbers from 1 on, to both partitions in turn, and has them read ahead. The list is as it is."""
+        """Writes numbers from 1 on, to both partitions in turn, and has them read ahead. Gives the list as it is; some
+        are missing where the member's client has not got them yet."""
         for number in range(1, count + 1):
             self.log.append(numbered(self.topic, number % 2, [number]))
         seen = self.log.reader()  # when it has them all, so has the member's client, or it gets them in a moment
@@ -53,10 +57,11 @@ class Read:
             return len(found) > count
 
         eventually(all_there)
-        found_ahead = self.batch.look_ahead()
-        assert self.batch.look_ahead() is found_ahead
-        assert isinstance(found_ahead, list)
-        return found_ahead
+        seen.close()
+        ahead = self.batch.look_ahead()
+        assert self.batch.look_ahead() is ahead
+        assert isinstance(ahead, list)
+        return ahead
 
     def rest(self, count: int) -> list[Batch]:
         """What comes from now on, until there are so many records."""
@@ -70,13 +75,26 @@ class Read:
         return batches
 
 
+def read_ahead(log: KafkaLog, count: int) -> tuple[Read, list[object]]:
+    """A member that has read so many numbers ahead, from 1 on."""
+
+    def attempt() -> tuple[Read, list[object]] | None:
+        read = Read(log)
+        ahead = read.ahead(count)
+        if len(ahead) == count:
+            return read, ahead
+        read.member.close()
+        return None
+
+    return eventually(attempt)
+
+
 def test_the_next_read_goes_on_with_the_list_that_was_read_ahead(log: KafkaLog) -> None:
-    read = Read(log)
-    ahead = read.ahead(10)
+    read, ahead = read_ahead(log, 10)
     begun = list(ahead)
     log.append(numbered(read.topic, 0, [11, 12, 13]))  # some of them are there by the next read, usually
     batches = read.rest(13)
-    assert batches[0].records is ahead or not begun, "what was prepared is found again"
+    assert batches[0].records is ahead, "what was prepared is found again"
     assert batches[0].records[: len(begun)] == begun
     assert sorted(n for batch in batches for n in numbers(batch.records)) == list(range(1, 14))
     reached = {tp: at for batch in batches for tp, at in batch.reached.items()}
@@ -86,8 +104,7 @@ def test_the_next_read_goes_on_with_the_list_that_was_read_ahead(log: KafkaLog) 
 
 def test_what_is_read_again_from_the_beginning_comes_once(log: KafkaLog) -> None:
     """As after a transaction that was aborted."""
-    read = Read(log)
-    read.ahead(10)
+    read, _ = read_ahead(log, 10)
     read.member.start({TopicPartition(read.topic, 0): 0})
     found = [n for batch in read.rest(11) for n in numbers(batch.records)]
     assert sorted(found) == list(range(11))
@@ -96,8 +113,7 @@ def test_what_is_read_again_from_the_beginning_comes_once(log: KafkaLog) -> None
 
 
 def test_what_is_lost_is_somebody_elses(log: KafkaLog) -> None:
-    read = Read(log)
-    read.ahead(10)
+    read, _ = read_ahead(log, 10)
     other = log.member(read.group, [read.topic], name="other")
     gone: list[TopicPartition] = []
 
@@ -114,17 +130,81 @@ def test_what_is_lost_is_somebody_elses(log: KafkaLog) -> None:
     other.close()
 
 
-def test_it_is_read_while_a_transaction_is_open_and_before_its_positions_are_there(log: KafkaLog) -> None:
+def test_it_is_read_while_the_transaction_is_open(log: KafkaLog) -> None:
     read = Read(log)
-    target, writer = make_topic(log), log.writer(fresh("writer"))
-    ahead: list[object] = []
+    target, writer = TopicPartition(make_topic(log), 0), log.writer(fresh("writer"))
+    log.append(numbered(read.topic, 0, [1]))
+    ends: list[int] = []
+
+    def meanwhile() -> None:
+        read.batch.look_ahead()
+        ends.append(log.ends([target])[target])
 
     def fill(tx: Transaction) -> None:
-        tx.write(numbered(target, 0, range(500)))
+        tx.write(numbered(target.topic, 0, range(500)))
         tx.positions(read.group, read.batch.reached, read.member.fence())
 
-    writer.transact(fill, lambda: ahead.append(read.batch.look_ahead()))
-    assert len(ahead) == 1
+    writer.transact(fill, meanwhile)
+    assert ends == [0], "once, and nothing was committed by then"
     assert log.committed(read.group, list(read.batch.reached)) == read.batch.reached
-    assert log.ends([TopicPartition(target, 0)])[TopicPartition(target, 0)] >= 500
+    assert eventually(lambda: log.ends([target])[target]) >= 500
+    read.member.close()
+
+
+class Interrupted(BaseException):
+    pass
+
+
+def test_what_is_done_meanwhile_and_fails_aborts_the_transaction(log: KafkaLog) -> None:
+    read = Read(log)
+    target, writer = TopicPartition(make_topic(log), 0), log.writer(fresh("writer"))
+
+    def fill(tx: Transaction) -> None:
+        tx.write(numbered(target.topic, 0, [1]))
+        tx.positions(read.group, read.batch.reached, read.member.fence())
+
+    def interrupted() -> None:
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        writer.transact(fill, interrupted)
+    assert not log.committed(read.group, list(read.batch.reached))
+    writer.transact(lambda tx: tx.write(numbered(target.topic, 0, [2])))
+    reader = log.reader()
+    reader.assign({target: 0})
+    assert eventually(lambda: numbers(reader.read(100, 0.1).records)) == [2]
+    read.member.close()
+
+
+def test_what_keeps_it_from_reading_is_told_by_the_next_read(log: KafkaLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Read(log)
+    assert isinstance(read.member, KafkaMember)
+    error = KafkaException(KafkaError(KafkaError._TIMED_OUT, retriable=True))
+
+    def broken(max_records: int, timeout_s: float) -> Batch:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(read.member._reader, "read", broken)
+        assert not read.batch.look_ahead()
+    with pytest.raises(KafkaException) as raised:
+        read.member.read(100, 0.1)
+    assert raised.value is error
+    read.member.close()
+
+
+def test_what_was_read_ahead_is_still_there_when_the_read_after_it_fails(
+    log: KafkaLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, _ = read_ahead(log, 10)
+    assert isinstance(read.member, KafkaMember)
+
+    def broken(max_records: int, timeout_s: float) -> Batch:
+        raise Unavailable("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(read.member._reader, "read", broken)
+        with pytest.raises(Unavailable):
+            read.member.read(100, 0.1)
+    assert sorted(n for batch in read.rest(10) for n in numbers(batch.records)) == list(range(1, 11))
     read.member.close()

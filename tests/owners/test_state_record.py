@@ -61,7 +61,7 @@ def test_it_is_what_msgspec_would_write(
     value = encode_entry(entry, schema, commands, folded, begun)
     assert value == encode(record)
     again = Entry.of_record(decode_value(value), None, b"")
-    assert (again.recent, again.window, again.sources) == (entry.recent, entry.window, sources)
+    assert (again.recent, again.answers, again.sources) == (entry.recent, entry.answers, sources)
     assert again.events == events
 
 
@@ -77,4 +77,4 @@ def test_what_is_remembered_is_found_until_it_is_forgotten(answers: list[Remembe
                 del model[next(iter(model))]
             assert [entry.remembered(id) for id in model] == list(model.values())
             assert list(entry.recent) == list(model)
-            assert msgspec.json.decode(b"[%b]" % entry.window, type=list[Remembered]) == list(model.values())
+            assert msgspec.json.decode(b"[" + entry.answers + b"]", type=list[Remembered]) == list(model.values())

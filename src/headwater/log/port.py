@@ -165,10 +165,12 @@ class Batch:
     Arguments: records: in order within each partition, of one or several partitions; reached: for every
     partition that made progress, the next position, past gaps; ended: partitions whose end (as of this read)
     was reached; assigned, revoked: partitions that a group member gained or lost during this read (always
-    empty for a plain reader). A revoked partition has no records in this batch, nor later ones; look_ahead: gives the
-    records that have come since, for who can prepare something with them: the list that the next read goes on with,
-    unless one of its partitions is revoked or started before. It may be called while a transaction is open, since it
-    hears no news of the group. (A log that does not read ahead gives nothing.)
+    empty for a plain reader), and a revoked one has no records in this batch, nor later ones; look_ahead: gives the
+    records that have come since, for who can prepare something with them.
+
+    It gives the list with which the next read goes on, whole, unless one of its partitions is revoked or started
+    before; nobody else changes it. It may be called while a transaction is open, since it hears no news of the group,
+    and raises nothing: that is left to the next read. (A log that does not read ahead gives nothing.)
     """
 
     records: list[Record] = field(default_factory=list)
@@ -345,8 +347,9 @@ class Log(Protocol):
 
     def append_nowait(self, records: Sequence[NewRecord], on_done: OnDone) -> None:
         """As `append`, without waiting: `on_done(index, offset, None)` or `on_done(index, None, error)` is
-        called once per record, at any time from now on, from any thread; it must not wait. Waits only while
-        too much is under way. Raises, before anything is written: Misuse, Unavailable."""
+        called once per record, at any time from now on, from any thread, also from this one in this call: it must not
+        wait, nor take a lock that is held here. A log may wait a millisecond, and longer while too much is under way.
+        Raises, before anything is written: Misuse, Unavailable."""
         ...
 
     def reader(self, *, envelopes: bool = True, patient: bool = False) -> Reader:

@@ -65,7 +65,7 @@ _decode_remembered = msgspec.json.Decoder(Remembered).decode
 class Entry(msgspec.Struct, gc=False, eq=False):
     """One entity in its owner's memory: the state as object and as bytes, and what is remembered.
 
-    `window` has the remembered answers, oldest first, as the JSON with which a record carries them: each is encoded
+    `answers` has those that are remembered, oldest first, as the JSON with which a record carries them: each is encoded
     once, and read again only for a repetition. (Put together from pieces all over the memory, they were a tenth of an
     owner's work.) `recent` says by command id how many bytes each has there; a comma is between them.
     `torn` is a command of which only the first events are in the log, with their number: it is carried out again on the
@@ -82,7 +82,7 @@ class Entry(msgspec.Struct, gc=False, eq=False):
     events: int
     recent: dict[str, int]
     sources: dict[str, tuple[int, int]]
-    window: bytes = b""
+    answers: bytearray = msgspec.field(default_factory=bytearray)
     torn: tuple[str, int] | None = None
     oldest_ms: int = 0
     newest_ms: int = 0
@@ -96,14 +96,14 @@ class Entry(msgspec.Struct, gc=False, eq=False):
     @classmethod
     def of_record(cls, record: StateRecord, state: Any, raw: bytes) -> Entry:
         answers = {_decode_remembered(one).id: bytes(one) for one in record.recent}
-        recent, window = {id: len(one) for id, one in answers.items()}, b",".join(answers.values())
-        entry = cls(record.id, state, raw, record.version, record.events, recent, record.sources, window)
+        recent, text = {id: len(one) for id, one in answers.items()}, bytearray(b",".join(answers.values()))
+        entry = cls(record.id, state, raw, record.version, record.events, recent, record.sources, text)
         entry._note_oldest()
         return entry
 
     def remembered(self, command_id: str) -> Remembered | None:
         """What a command was answered, if that is remembered."""
-        return _decode_remembered(self.window[self._place(command_id)]) if command_id in self.recent else None
+        return _decode_remembered(self.answers[self._place(command_id)]) if command_id in self.recent else None
 
     def remember(self, one: Remembered) -> None:
         """Adds an answered command, or replaces what is remembered of it."""
@@ -113,10 +113,11 @@ class Entry(msgspec.Struct, gc=False, eq=False):
         if at_ms > self.newest_ms:
             self.newest_ms = at_ms
         if one.id in self.recent:
-            place = self._place(one.id)
-            self.window = self.window[: place.start] + value + self.window[place.stop :]
+            self.answers[self._place(one.id)] = value
         else:
-            self.window = self.window + b"," + value if self.window else value
+            if self.answers:
+                self.answers += b","
+            self.answers += value
         self.recent[one.id] = len(value)
 
     def forget_old(self) -> None:
@@ -124,21 +125,22 @@ class Entry(msgspec.Struct, gc=False, eq=False):
         the log yet, where a repetition of what was forgotten is looked for."""
         recent, before_ms = self.recent, self.newest_ms - DAY_MS
         while len(recent) > WINDOW or (recent and self.oldest_ms < before_ms):
-            self.window = self.window[recent.pop(next(iter(recent))) + 1 :]
+            del self.answers[: recent.pop(next(iter(recent))) + 1]  # at its beginning nothing is moved for that
             self._note_oldest()
 
     def _note_oldest(self) -> None:
         for length in self.recent.values():
-            self.oldest_ms = _decode_remembered(self.window[:length]).time_ms
+            self.oldest_ms = _decode_remembered(self.answers[:length]).time_ms
             return
 
     def _place(self, command_id: str) -> slice:
-        """Where the answer to a command stands in `window`."""
-        begin = 0
-        for id, length in self.recent.items():
+        """Where the answer to a command stands in `answers`."""
+        end = len(self.answers)
+        for id in reversed(self.recent):  # it is the last one, mostly: a command has several events
+            begin = end - self.recent[id]
             if id == command_id:
-                return slice(begin, begin + length)
-            begin += length + 1
+                return slice(begin, end)
+            end = begin - 1
         raise KeyError(command_id)
 
 
@@ -161,7 +163,7 @@ def encode_entry(entry: Entry, schema: str, commands: int, folded: int, begun: i
         entry.events,
         commands,
         entry.raw,
-        entry.window,
+        entry.answers,
         sources,
         folded,
         begun,

@@ -1,7 +1,8 @@
 """Appending outside transactions: one idempotent producer for all threads of the process.
 
-Few records leave at once. Many in one call are a stream, of which more will come: they wait a moment for others of
-their partition, since a request to the broker, and waking the client's thread for it, costs as much as many records.
+Few records leave at once, and so do those that are waited for. Many others in one call are a stream, of which more will
+come: they wait a moment for others of their partition, since a request to the broker, and waking the client's thread
+for it, costs as much as many records.
 
 `on_done` is called by a thread of this module, which polls the producer for delivery reports, or by one that appends.
 """
@@ -98,7 +99,7 @@ class Appender:
             if not missing[0]:
                 all_there.set()
 
-        self.append_nowait(records, on_done)
+        self._push(self._write(records, on_done))
         # Every record is reported within the client's own time limit; of one whose report got lost nothing is known.
         if not all_there.wait(2 * self._connection.options.answer_timeout_s):
             raise self._unconfirmed(f"{missing[0]} of {len(records)} record(s)")
@@ -107,15 +108,18 @@ class Appender:
         return offsets
 
     def append_nowait(self, records: Sequence[NewRecord], on_done: OnDone) -> None:
-        if not records:
-            return
+        if records:
+            producer = self._write(records, on_done)
+            if len(records) < STREAM:
+                self._push(producer)
+
+    def _push(self, producer: Producer) -> None:
+        """Has what was written leave at once."""
+        self._reports(partial(producer.flush, _LEAVING_S), producer)
+
+    def _write(self, records: Sequence[NewRecord], on_done: OnDone) -> Producer:
         check(records, self._administration)
         producer = self._ready(records[0].topic)
-        self._produce(producer, records, on_done)
-        if len(records) < STREAM:
-            self._reports(partial(producer.flush, _LEAVING_S), producer)
-
-    def _produce(self, producer: Producer, records: Sequence[NewRecord], on_done: OnDone) -> None:
         for index, record in enumerate(records):
             given = record.headers
             headers: HeadersType | None = given if type(given) is list else list(given) if given else None
@@ -140,6 +144,7 @@ class Appender:
                         raise failure from error
                     on_done(index, None, failure)
                     break
+        return producer
 
     def refused(self, error: KafkaError, where: str) -> HeadwaterError:
         """Of a record that the client did not take: it is not written."""

@@ -23,7 +23,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from headwater.errors import HeadwaterError, Misuse
+from headwater.errors import Misuse
 from headwater.log.kafka.administration import Administration
 from headwater.log.kafka.answers import Kind, kind_of
 from headwater.log.kafka.connection import ClientLog, Connection, Contact
@@ -88,7 +88,7 @@ class KafkaMember:
         self._owned_as = ""
         self._assigned: list[TopicPartition] = []
         self._revoked: list[TopicPartition] = []
-        self._ahead: Batch | HeadwaterError | None = None
+        self._ahead: Batch | Exception | None = None
         self._most = 0
         self._closed = False
         self._consumer = Consumer(
@@ -124,28 +124,26 @@ class KafkaMember:
 
     def _read(self, max_records: int, timeout_s: float) -> Batch:
         """What was read ahead, with what has come since; else what comes."""
-        ahead, self._ahead = self._ahead, None
-        if isinstance(ahead, HeadwaterError):
+        ahead = self._ahead
+        if isinstance(ahead, Exception):
+            self._ahead = None
             raise ahead
-        batch = (
-            self._reader.read(max_records - len(ahead.records), 0)
-            if ahead
-            else self._reader.read(max_records, timeout_s)
-        )
-        if ahead is not None:
-            ahead.records += batch.records
-            ahead.ended = (ahead.ended - batch.reached.keys()) | batch.ended
-            ahead.reached.update(batch.reached)
-            batch = ahead
+        if ahead is None:
+            batch = self._reader.read(max_records, timeout_s)
+        else:
+            room = max_records - len(ahead.records)
+            batch = _joined(ahead, self._reader.read(room, 0) if room > 0 else Batch())
+            self._ahead = None
         batch.look_ahead = self._look_ahead
         return batch
 
     def _look_ahead(self) -> Sequence[Record]:
-        """See `Batch.look_ahead`. What cannot be read is told by the next read."""
+        """See `Batch.look_ahead`. What keeps it from reading is raised by the next read, whatever has become of the
+        partitions by then: the client may tell it only once, and may have taken records with it."""
         if self._ahead is None and self._owned:
             try:
                 self._ahead = self._reader.read(self._most, 0)
-            except HeadwaterError as error:
+            except Exception as error:  # noqa: BLE001 -- whoever has a transaction open must not take it for its own
                 self._ahead = error
         return self._ahead.records if isinstance(self._ahead, Batch) else ()
 
@@ -253,6 +251,14 @@ class KafkaMember:
         if kind_of(error) in (Kind.NO_MEMBER, Kind.OUTDATED):
             return Fenced(f"{self.name} could not commit in group {self.group}: {error.str()}")
         return self._connection.translated(error, f"committing in group {self.group}")
+
+
+def _joined(first: Batch, then: Batch) -> Batch:
+    """Two reads as one, which goes on with the list of the first."""
+    first.records += then.records
+    first.ended = (first.ended - then.reached.keys()) | then.ended
+    first.reached.update(then.reached)
+    return first
 
 
 def _weak(method: Callable[[Consumer, list[KafkaPartition]], None]) -> Callable[[Consumer, list[KafkaPartition]], None]:

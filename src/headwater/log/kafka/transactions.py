@@ -75,6 +75,7 @@ class KafkaTransaction:
         self._commit_s = options.transaction_timeout_s + options.answer_timeout_s
         self._producer: Producer | None = None
         self._failed: KafkaError | None = None
+        self._interrupted: BaseException | None = None
         self.life = Life(written.mark)
         self.written = written
         self.fence: KafkaFence | None = None
@@ -128,6 +129,8 @@ class KafkaTransaction:
                 raise self._broken(KafkaError(KafkaError._TIMED_OUT, retriable=True), "positions")
 
         self._repeat(call, "positions")
+        if self._interrupted is not None:
+            raise self._interrupted
 
     def commit(self) -> None:
         """Raises: _Broken."""
@@ -181,16 +184,20 @@ class KafkaTransaction:
         """Arguments: reports_of: asked once for each partition: who is told of the first record there, and who of each
         of the others."""
         produce = self._sending().produce
-        known: dict[tuple[str, int], Report | None] = {}
+        known: dict[str, dict[int, Report | None]] = {}
+        topic, of_topic = None, dict[int, Report | None]()
         for record in records:
-            topic, partition, key, value = record.topic, record.partition, record.key, record.value
+            if record.topic is not topic:
+                topic = record.topic
+                of_topic = known.setdefault(topic, {})
+            partition, key, value = record.partition, record.key, record.value
             given, timestamp_ms = record.headers, record.timestamp_ms
             # The client takes lists only; what is one already is not copied.
             headers: HeadersType | None = given if type(given) is list else list(given) if given else None
-            if (topic, partition) in known:
-                report = known[topic, partition]
+            if partition in of_topic:
+                report = of_topic[partition]
             else:
-                report, known[topic, partition] = reports_of(topic, partition)
+                report, of_topic[partition] = reports_of(topic, partition)
             try:
                 produce(topic, value, key, partition, report, timestamp=timestamp_ms or 0, headers=headers)
             except BufferError:
@@ -217,7 +224,10 @@ class KafkaTransaction:
             return
         hurrying = threading.Thread(target=self._hurry, name="headwater-hurry", daemon=True)
         hurrying.start()
-        meanwhile()
+        try:
+            meanwhile()
+        except BaseException as error:  # noqa: BLE001 -- raised again when the positions, which are on their way, are there
+            self._interrupted = error
         hurrying.join()
 
     def _hurry(self) -> None:
