@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
@@ -32,12 +33,10 @@ class Read:
         self.log, self.topic, self.group = log, make_topic(log, 2), fresh("group")
         self.member: Member = log.member(self.group, [self.topic], name="ahead")
         log.append(numbered(self.topic, 0, [0]))
-        owned: set[TopicPartition] = set()
 
         def first() -> Batch | None:
             batch = self.member.read(100, 0.1)
             if batch.assigned:
-                owned.update(batch.assigned)
                 self.member.start(dict.fromkeys(batch.assigned, 0))
             return batch if batch.records else None
 
@@ -62,6 +61,13 @@ class Read:
         assert self.batch.look_ahead() is ahead
         assert isinstance(ahead, list)
         return ahead
+
+    @contextmanager
+    def failing(self, error: Exception) -> Iterator[None]:
+        """While what brings the records raises this."""
+        assert isinstance(self.member, KafkaMember)
+        with mock.patch.object(self.member._reader, "read", side_effect=error):
+            yield
 
     def rest(self, count: int) -> list[Batch]:
         """What comes from now on, until there are so many records."""
@@ -176,16 +182,10 @@ def test_what_is_done_meanwhile_and_fails_aborts_the_transaction(log: KafkaLog) 
     read.member.close()
 
 
-def test_what_keeps_it_from_reading_is_told_by_the_next_read(log: KafkaLog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_keeps_it_from_reading_is_told_by_the_next_read(log: KafkaLog) -> None:
     read = Read(log)
-    assert isinstance(read.member, KafkaMember)
     error = KafkaException(KafkaError(KafkaError._TIMED_OUT, retriable=True))
-
-    def broken(max_records: int, timeout_s: float) -> Batch:
-        raise error
-
-    with monkeypatch.context() as patch:
-        patch.setattr(read.member._reader, "read", broken)
+    with read.failing(error):
         assert not read.batch.look_ahead()
     with pytest.raises(KafkaException) as raised:
         read.member.read(100, 0.1)
@@ -193,18 +193,9 @@ def test_what_keeps_it_from_reading_is_told_by_the_next_read(log: KafkaLog, monk
     read.member.close()
 
 
-def test_what_was_read_ahead_is_still_there_when_the_read_after_it_fails(
-    log: KafkaLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_read_ahead_is_still_there_when_the_read_after_it_fails(log: KafkaLog) -> None:
     read, _ = read_ahead(log, 10)
-    assert isinstance(read.member, KafkaMember)
-
-    def broken(max_records: int, timeout_s: float) -> Batch:
-        raise Unavailable("no answer")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(read.member._reader, "read", broken)
-        with pytest.raises(Unavailable):
-            read.member.read(100, 0.1)
+    with read.failing(Unavailable("no answer")), pytest.raises(Unavailable):
+        read.member.read(100, 0.1)
     assert sorted(n for batch in read.rest(10) for n in numbers(batch.records)) == list(range(1, 11))
     read.member.close()

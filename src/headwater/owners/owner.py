@@ -35,7 +35,7 @@ from headwater.readers.garbage import collection_waits
 from headwater.readers.held_topic import HeldTopic
 
 MANY = 100
-"""For so many commands, the next batch is looked at while the log is at work on them."""
+"""For so many commands or more, the next batch is looked at while the log is at work on them."""
 
 ATTEMPTS = 10
 """How often a batch of callers in this process is tried, if the log aborts it."""

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -115,7 +114,8 @@ class Appender:
 
     def _push(self, producer: Producer) -> None:
         """Has what was written leave at once."""
-        self._reports(partial(producer.flush, _LEAVING_S), producer)
+        with self._reporting(producer):
+            producer.flush(_LEAVING_S)
 
     def _write(self, records: Sequence[NewRecord], on_done: OnDone) -> Producer:
         check(records, self._administration)
@@ -137,7 +137,8 @@ class Appender:
                     break
                 except BufferError:
                     # Too much is under way: reports are served here until there is room.
-                    self._reports(partial(producer.poll, 0.1), producer)
+                    with self._reporting(producer):
+                        producer.poll(0.1)
                 except KafkaException as error:
                     failure = self.refused(error.args[0], f"{record.topic}/{record.partition}")
                     if index == 0:
@@ -214,19 +215,22 @@ class Appender:
                 self._leaving = leaving = [producer for producer in self._leaving if len(producer)]
                 producer = self._producer
             for one in leaving:
-                self._reports(partial(one.poll, 0), one)
+                with self._reporting(one):
+                    one.poll(0)
             if producer is None:
                 self._closing.wait(0.01)
             else:
-                self._reports(partial(producer.poll, 0.1), producer)
+                with self._reporting(producer):
+                    producer.poll(0.1)
         with contextlib.suppress(*RAISED):
             if self._producer is not None:
                 self._producer.flush(self._connection.options.answer_timeout_s)
 
-    def _reports(self, serve: Callable[[], object], producer: Producer) -> None:
-        """Has the producer report, by a call to it that may."""
+    @contextlib.contextmanager
+    def _reporting(self, producer: Producer) -> Iterator[None]:
+        """Around a call in which the producer may report. What is fatal to it comes out of that, too."""
         try:
-            serve()
+            yield
         except RAISED as error:
             logger.warning("the producer that appends is replaced: %s", error)
             self._discard(producer)

@@ -13,11 +13,10 @@ from headwater.log.kafka import bounded
 from headwater.log.kafka.connection import ClientLog
 from headwater.log.kafka.producers import Turn
 from headwater.log.kafka.transactions import KafkaTransaction, KafkaWriter, _Broken
-from headwater.log.port import Aborted, Fence, Log, NewRecord, Positions, TopicPartition, Transaction
+from headwater.log.port import Aborted, Log, NewRecord, Positions, TopicPartition, Transaction
 from headwater.log.topology import replies_topic
-from headwater.owners.steps import Step
+from headwater.owners.steps import StepMaker
 from headwater.owners.transacting import Transacting
-from headwater.owners.writing import Outgoing
 from headwater.testing.simulation.bugs.planting import bug, replaced
 
 
@@ -35,27 +34,14 @@ class _RepliesFirst:
 
 @bug("A reply is a record of the transaction that it answers for.")
 def reply_before_commit() -> Iterator[None]:
-    def write(
-        self: Transacting,
-        steps: Sequence[Step],
-        positions: Positions,
-        fence: Fence,
-        more: Sequence[NewRecord],
-        meanwhile: Callable[[], None] | None,
-    ) -> Outgoing:
-        outgoing = Outgoing()
+    def init(self: Transacting, log: Log, maker: StepMaker, *rest: Any) -> None:
+        original(self, log, maker, *rest)
+        writing: Any = self._writing
+        fill = writing.fill
+        replies = replies_topic(maker.entity)
+        writing.fill = lambda tx, *given: fill(_RepliesFirst(tx, log, replies), *given)
 
-        def fill(tx: Transaction) -> None:
-            nonlocal outgoing
-            early = _RepliesFirst(tx, self._log, replies_topic(self._entity))
-            outgoing = self._writing.fill(early, steps, positions, fence, self._known.memories)
-            if more:
-                tx.write(more)
-
-        self.writer.transact(fill, meanwhile)
-        return outgoing
-
-    with replaced(Transacting, "_write", write):
+    with replaced(Transacting, "__init__", init) as original:
         yield
 
 
